@@ -1,0 +1,12 @@
+"""Vectors for chunks."""
+
+from actors.broker import actor
+from webapp.core.jobs import TASK_JOBS
+from webapp.runtime import runtime
+from webapp.tasks.execute import run_next
+from webapp.tasks.worker import current_host
+
+
+@actor(TASK_JOBS["embedding"])
+def embedding(task_id: str) -> None:
+    run_next(runtime(), current_host(), "embedding")

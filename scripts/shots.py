@@ -1,0 +1,453 @@
+"""`make shots`: photograph every page and judge it.
+
+Starts an embedded server on a temporary home with seeded tasks, opens each page at two widths in light and dark, and
+fails on: errors in the console, violations of the content security policy, sideways scrolling, serious findings of
+axe-core, layout shift, and pages that send too much. Writes the pictures, `report.json` and one contact sheet
+(`sheet.html`, `sheet.png`) into build/shots, and the pictures of the README into docs/images.
+
+    make shots                                 everything
+    make shots ARGS="--only /tasks --theme dark --no-docs"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+AXE = next((ROOT / "tests" / "vendor").glob("axe-core-*/axe.min.js"))
+WIDTHS = {380: 780, 1440: 900}
+THEMES = ("light", "dark")
+FIRST_KB, LATER_KB, MAX_SHIFT = 150, 20, 0.1
+EXEMPT = ("/docs", "/redoc")  # other people's pages: looked at, not judged
+NOT_PAGES = ("/openapi.json", "/live/stream", "/palette")
+CHROME = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+          "--disable-sync", "--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb"]  # fmt: skip
+
+WATCH = """
+window.__shots = {csp: [], shift: 0};
+document.addEventListener("securitypolicyviolation", (e) => __shots.csp.push(`${e.violatedDirective}: ${e.blockedURI} ${e.sourceFile || ""}:${e.lineNumber || ""}`));
+new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) __shots.shift += e.value; }).observe({type: "layout-shift", buffered: true});
+"""
+LOOK = """() => {
+  const page = document.scrollingElement;
+  const wide = [];
+  if (page.scrollWidth > page.clientWidth) for (const e of document.querySelectorAll("body *")) {
+    const box = e.getBoundingClientRect();
+    if (box.right > page.clientWidth + 1 && wide.length < 4) wide.push(`${e.localName}.${e.className} to ${Math.round(box.right)}`);
+  }
+  return {csp: __shots.csp, shift: __shots.shift, over: page.scrollWidth - page.clientWidth, wide};
+}"""
+AXE_RUN = """async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]});
+  return found.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => `${n.target.join(" ")} (${(n.any[0] || n.all[0] || n.none[0] || {}).message || ""})`)}));
+}"""
+
+
+@dataclass
+class Shot:
+    """One page in one width and theme, with what is wrong with it."""
+
+    path: str
+    width: int
+    theme: str
+    file: str = ""
+    first_kb: float = 0.0
+    later_kb: float = 0.0
+    shift: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+# -- the server ------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(home: Path) -> Iterator[str]:
+    """`brainstem up` with DEBUG on a free port; its address."""
+    from webapp.settings import OPTIONS
+
+    known = {name for option in OPTIONS for name in option.env}
+    port = free_port()
+    env = {**{name: value for name, value in os.environ.items() if name not in known},
+           "BRAINSTEM_HOME": str(home), "PORT": str(port), "DEBUG": "1", "BRAINSTEM_GRACE_SECONDS": "1",
+           "BRAINSTEM_RATE_LIMIT": "100000/minute", "PYTHONPATH": str(ROOT)}  # fmt: skip
+    with (home / "server.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", "webapp.cli", "up"], env=env, stdout=log, stderr=log,
+                                   start_new_session=True, cwd=ROOT)  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(url, process, home / "server.log")
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    import requests
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(url + "/api/v1/ready", timeout=2).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+    raise SystemExit("the server did not come up:\n" + log.read_text(errors="replace")[-3000:])
+
+
+# -- what is on the pages --------------------------------------------------------------------------------------------
+
+ESSAY = """\
+A lighthouse keeper's log is a plain thing. Each entry holds the hour, the wind, the state of the lamp and the ships
+that passed. The keeper of the north light wrote such entries for thirty-one years, and the harbour kept the books.
+
+The books were read again when the harbour board asked how often the entrance was closed by fog. Nobody had counted.
+The log had: fog on 1,904 of 11,315 days, most of it in May and June, and almost none after a north wind.
+
+The board had planned a second lamp. The count changed the plan, because a lamp does not help a ship that should wait.
+A fog bell was built instead, with a clockwork that runs eight hours, and the entrance was marked with three buoys.
+
+What the keeper did was not a study. He wrote down what he saw, at the same hours, in the same words, and did not leave
+out the dull days. That is why the count could be trusted: a record of interesting days says nothing about fog.
+
+The bell was rung for the first time in the following spring. In ten years the harbour lost one boat in the entrance,
+and that one had left its mooring without a crew. The keeper noted the hour, the wind and the state of the lamp.
+"""
+
+
+def seed(home: Path, url: str) -> dict[str, str]:
+    """Tasks in every state, and one real summary; name -> task id."""
+    import requests
+
+    from webapp import runtime, settings
+    from webapp.core.db import new_id, utcnow
+    from webapp.identity import models as _accounts  # noqa: F401  (tasks refer to its tables)
+    from webapp.tasks.models import Task, TaskEvent
+
+    requests.get(url, timeout=30)  # makes the local user
+    rt = runtime.build(settings.load({"BRAINSTEM_HOME": str(home)}))
+    ids: dict[str, str] = {}
+    try:
+        owner = _owner(rt)
+        now = utcnow()
+
+        def put(name: str, status: str, title: str, ago: float, **more: Any) -> None:
+            at = now - timedelta(seconds=ago)
+            quiet = more.pop("quiet", 0.0)
+            said = more.pop("said", ())
+            row = Task(id=new_id(), owner_id=owner, kind="summary", title=title, status=status, queue="crawling",
+                       created_at=at, updated_at=now - timedelta(seconds=quiet), seq=len(said) + 1,
+                       params={"max_length": 500}, **more)  # fmt: skip
+            if status in ("running", "retrying", "completed", "failed", "cancelled", "timed_out"):
+                row.started_at = at + timedelta(seconds=1)
+                row.attempt = row.attempt or 1
+            if status == "running":
+                row.lease_until = time.time() + 1e6
+            if status in ("completed", "failed", "cancelled", "timed_out"):
+                row.finished_at = at + timedelta(seconds=more.get("progress", 10))
+            ids[name] = row.id
+            lines = ["Queued", *said]
+            with rt.unit() as db:
+                db.add(row)
+                db.flush()
+                for n, text in enumerate(lines, 1):
+                    last = n == len(lines)
+                    db.add(TaskEvent(task_id=row.id, seq=n, type="progress" if n > 1 else "status",
+                                     level="error" if last and status == "failed" else "info",
+                                     status=status if last else "running", progress=row.progress if last else 0,
+                                     message=text, at=at + timedelta(seconds=n * 1.7)))  # fmt: skip
+
+        put("cancelled", "cancelled", "Annual report of the port authority", 90000, progress=71, message="Cancelled")
+        put("done", "completed", "Three views on tidal power", 9200, progress=100, message="4 sources, 388 words")
+        put("timed_out", "timed_out", "All minutes since 1974", 7300, progress=64, error="it took longer than 2 hours",
+            error_code="timed_out", message="Reading file 31 of 48")  # fmt: skip
+        put("failed", "failed", "Scan of the harbour charter", 800, progress=30, error_code="unsupported_media_type",
+            error="the file is a picture without text", message="Reading the file",
+            said=("Reading the file", "The file is a picture without text"))  # fmt: skip
+        put("waiting", "waiting_input", "Compare the two fee schedules", 400, progress=55, rank=1,
+            message="Which of the two schedules of 2019 is meant?")  # fmt: skip
+        put("retrying", "retrying", "News of the week from seven pages", 180, progress=61, attempt=2,
+            message="The other server did not answer", error="the other server did not answer",
+            error_code="upstream", due_at=time.time() + 3000)  # fmt: skip
+        put("queued", "queued", "Reading list for the archive", 20, message="Waiting for a worker",
+            due_at=time.time() + 9000, rank=3)  # fmt: skip
+        put("stalled", "running", "Long interview, part two", 240, progress=18, message="Loading the model", quiet=52)
+        put("running", "running", "Harbour reports of the last ten years", 64, progress=42, rank=0,
+            message="Reading page 13 of 31", quiet=-1e5,  # has just spoken, however long the pictures take
+           
+            said=("Fetching harbour.example/reports", "31 pages found", "Reading page 1 of 31", "Reading page 13 of 31"))  # fmt: skip
+        made = requests.post(
+            url + "/api/v1/utils/ai-tasks/",
+            json={"title": "The keeper's log and the fog bell", "task_type": "summary",
+                  "task_config": {"content": "\n\n".join(" ".join(part.split()) for part in ESSAY.split("\n\n")), "max_length": 90}},
+            timeout=30,
+        )  # fmt: skip
+        made.raise_for_status()
+        ids["summary"] = made.json()["id"]
+        _wait_done(rt, ids["summary"])
+    finally:
+        rt.close()
+    return ids
+
+
+def _owner(rt: Any) -> str:
+    from webapp.identity.models import User
+
+    with rt.unit(write=False) as db:
+        return str(db.query(User).one().id)
+
+
+def _wait_done(rt: Any, task_id: str) -> None:
+    from webapp.tasks.models import Task
+
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with rt.unit(write=False) as db:
+            if db.get(Task, task_id).is_final:
+                return
+        time.sleep(0.1)
+
+
+def pages_of(ids: dict[str, str]) -> list[str]:
+    """Every page without parameters, and those of the seeded tasks."""
+    from webapp import runtime, settings
+    from webapp.app import create_app
+    from webapp.web.api import ROUTES
+
+    with tempfile.TemporaryDirectory() as home:
+        rt = runtime.build(settings.load({"BRAINSTEM_HOME": home, "DEBUG": "1"}))
+        create_app(rt)
+        found = sorted({r.path for r in ROUTES if r.page and r.method == "GET" and "<" not in r.path} - set(NOT_PAGES))
+        rt.close()
+    tasks = [f"/tasks/{ids[name]}" for name in ("running", "stalled", "failed", "waiting", "summary") if name in ids]
+    return [*found, *tasks, "/tasks?q=nothing+like+this", "/nowhere"]
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+class Photographer:
+    def __init__(self, browser: Any, url: str, out: Path) -> None:
+        self.browser, self.url, self.out = browser, url, out
+        self.axe = AXE.read_text(encoding="utf-8")
+
+    def take(self, path: str, width: int, theme: str) -> Shot | None:
+        """Open `path` with an empty cache, judge it, photograph it, open it again and weigh that."""
+        shot = Shot(path, width, theme)
+        context = self.browser.new_context(viewport={"width": width, "height": WIDTHS.get(width, 900)},
+                                           color_scheme=theme, reduced_motion="reduce",
+                                           has_touch=width < 500, is_mobile=width < 500)  # fmt: skip
+        context.add_init_script(WATCH)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda m: m.type == "error" and not _expected(path, m) and shot.problems.append(f"console: {m.text[:200]}"),
+        )
+        page.on("pageerror", lambda e: shot.problems.append(f"script: {str(e)[:200]}"))
+        weight = _Weight(context.new_cdp_session(page))
+        judged = not path.startswith(EXEMPT)
+        try:
+            page.goto(self.url + path, wait_until="load")
+            if not page.evaluate("document.doctype !== null"):
+                return None  # a fragment
+            page.wait_for_timeout(1500 if not judged else 350)
+            shot.first_kb = weight.take()
+            seen = page.evaluate(LOOK)
+            shot.shift = round(seen["shift"], 4)
+            shot.file = f"{_slug(path)}-{width}-{theme}.png"
+            page.screenshot(path=str(self.out / shot.file), full_page=judged)
+            if judged:
+                self._judge(shot, page, seen)
+                if theme == THEMES[0]:  # the other one weighs the same
+                    page.goto(self.url + path, wait_until="load")
+                    page.wait_for_timeout(150)
+                    shot.later_kb = weight.take()
+                self._weigh(shot)
+        finally:
+            context.close()
+        if not judged:
+            shot.notes, shot.problems = shot.problems, []
+        return shot
+
+    def _judge(self, shot: Shot, page: Any, seen: dict[str, Any]) -> None:
+        shot.problems += [f"content security policy: {text}" for text in seen["csp"]]
+        if seen["over"] > 0:
+            shot.problems.append(f"scrolls sideways by {seen['over']} px: {'; '.join(seen['wide'])}")
+        if shot.shift > MAX_SHIFT:
+            shot.problems.append(f"layout shift {shot.shift}")
+        page.evaluate(self.axe)
+        for found in page.evaluate(AXE_RUN):
+            text = f"axe {found['impact']} {found['id']}: {found['help']}: {' | '.join(found['nodes'])}"
+            (shot.problems if found["impact"] in ("serious", "critical") else shot.notes).append(text[:600])
+
+    def _weigh(self, shot: Shot) -> None:
+        if shot.first_kb > FIRST_KB:
+            shot.problems.append(f"first visit {shot.first_kb} kB > {FIRST_KB}")
+        if shot.later_kb > LATER_KB:
+            shot.problems.append(f"later visit {shot.later_kb} kB > {LATER_KB}")
+
+
+class _Weight:
+    """Bytes on the wire since the last `take()`, in kB."""
+
+    def __init__(self, cdp: Any) -> None:
+        self.bytes = 0.0
+        cdp.send("Network.enable")
+        cdp.on("Network.loadingFinished", self._add)
+
+    def _add(self, event: dict[str, Any]) -> None:
+        self.bytes += max(0, event["encodedDataLength"])
+
+    def take(self) -> float:
+        taken, self.bytes = self.bytes, 0.0
+        return round(taken / 1000, 1)
+
+
+def _expected(path: str, message: Any) -> bool:
+    """The page that is not there answers 404, which Chromium writes into its console."""
+    return path == "/nowhere" and "404" in message.text
+
+
+def _slug(path: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in path).strip("-")[:60] or "home"
+
+
+def sheet(browser: Any, out: Path, shots: list[Shot], name: str = "sheet") -> None:
+    """All pictures on one page, and that page as one picture."""
+    cells = []
+    for path in dict.fromkeys(shot.path for shot in shots):
+        mine = [shot for shot in shots if shot.path == path]
+        pictures = "".join(f'<a href="{s.file}"><img src="{s.file}" class="w{s.width}"></a>' for s in mine)
+        said = dict.fromkeys(f"{s.width} {s.theme}: {p}" for s in mine for p in s.problems)
+        words = "".join(f'<p class="bad">{_html(text)}</p>' for text in said)
+        weight = f"{max(s.first_kb for s in mine):g}/{max(s.later_kb for s in mine):g} kB"
+        cells.append(f"<section><h2>{_html(path)} <small>{weight}</small></h2><div>{pictures}</div>{words}</section>")
+    (out / f"{name}.html").write_text(
+        "<!doctype html><meta charset=utf-8><title>Pages</title><style>body{font:12px sans-serif;margin:12px;"
+        "background:#8b8b92;display:grid;grid-template-columns:1fr 1fr;gap:14px}h2{font-size:13px;margin:0 0 4px}"
+        "div{display:flex;gap:4px}img{display:block;object-fit:cover;object-position:top left;height:200px}"
+        ".w380{width:97px}.w1440{width:320px}p{margin:2px 0}.bad{color:#a00;font-weight:bold}</style>" + "".join(cells),
+        encoding="utf-8",
+    )
+    page = browser.new_page(viewport={"width": 1730, "height": 900})
+    page.goto((out / f"{name}.html").resolve().as_uri())
+    page.screenshot(path=str(out / f"{name}.png"), full_page=True)
+    page.close()
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
+    """The two pictures of the README."""
+    folder = ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in (("home", "/"), ("task", f"/tasks/{ids['summary']}")):
+        context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.5,
+                                      reduced_motion="reduce")  # fmt: skip
+        page = context.new_page()
+        page.goto(url + path, wait_until="load")
+        page.wait_for_timeout(500)
+        page.evaluate("document.querySelector('.nav a[href=\"/ui\"]')?.remove()")  # there only while debugging
+        page.screenshot(path=str(folder / f"{name}.png"))
+        context.close()
+
+
+def find_chrome() -> str | None:
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    return None
+
+
+@contextmanager
+def studio(out: Path, browser: Any = None) -> Iterator[tuple[Photographer, dict[str, str]]]:
+    """A seeded server and a browser."""
+    from playwright.sync_api import sync_playwright
+
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="brainstem-shots-") as home, server(Path(home)) as url:
+        ids = seed(Path(home), url)
+        if browser is not None:  # one Playwright a process: the tests bring theirs
+            yield Photographer(browser, url, out), ids
+            return
+        with sync_playwright() as play:
+            made = play.chromium.launch(executable_path=find_chrome(), args=CHROME)
+            try:
+                yield Photographer(made, url, out), ids
+            finally:
+                made.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", help="paths that begin with this (/ means the home page only)")
+    parser.add_argument("--width", type=int, action="append", choices=list(WIDTHS))
+    parser.add_argument("--theme", action="append", choices=THEMES)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "shots")
+    parser.add_argument("--no-docs", action="store_true", help="leave docs/images as it is")
+    given = parser.parse_args()
+    with studio(given.out) as (camera, ids):
+        if not given.no_docs:  # first, while "just now" is true
+            docs(camera.browser, camera.url, ids)
+        paths = [
+            p
+            for p in pages_of(ids)
+            if not given.only or any(p == o if o == "/" else p.startswith(o) for o in given.only)
+        ]
+        shots = [
+            shot
+            for path in paths
+            for width in given.width or WIDTHS
+            for theme in given.theme or THEMES
+            if (shot := camera.take(path, width, theme)) is not None
+        ]
+        sheet(camera.browser, given.out, shots)
+    (given.out / "report.json").write_text(json.dumps([asdict(shot) for shot in shots], indent=2), encoding="utf-8")
+    return report(shots, given.out)
+
+
+def report(shots: list[Shot], out: Path) -> int:
+    bad = [shot for shot in shots if shot.problems]
+    for shot in bad:
+        for problem in dict.fromkeys(shot.problems):
+            print(f"{shot.path} {shot.width} {shot.theme}: {problem}")
+    judged = [shot for shot in shots if not shot.path.startswith(EXEMPT)]
+    if judged:
+        print(f"{len(shots)} pictures of {len({s.path for s in shots})} pages in {out}; at most "
+              f"{max(s.first_kb for s in judged):g} kB first, {max(s.later_kb for s in judged):g} kB later, "
+              f"shift {max(s.shift for s in judged):g}; {len(bad)} with problems")  # fmt: skip
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

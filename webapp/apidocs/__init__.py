@@ -1,0 +1,1 @@
+"""The API's own documentation, from local files: /openapi.json, /docs (Swagger UI), /redoc."""

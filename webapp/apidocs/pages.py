@@ -1,0 +1,75 @@
+"""The documentation pages. Their bundles come out of the installed packages; nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from flask import Response, current_app, send_file
+
+from webapp.core.context import Ctx
+from webapp.core.errors import NotFound
+from webapp.web.auth import csp_nonce, relax_csp
+from webapp.web.page import Pages
+
+pages = Pages("apidocs_pages")
+
+ASSETS = {
+    "swagger-ui.css": ("flask_openapi_swagger.templates", "swagger/css/swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": ("flask_openapi_swagger.templates", "swagger/js/swagger-ui-bundle.js", "text/javascript"),
+    "redoc.js": ("flask_openapi_redoc.templates", "redoc/js/redoc.standalone.js", "text/javascript"),
+}
+
+SWAGGER = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>API · Brainstem</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/static/favicon.svg">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head><body><div id="swagger"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script nonce="{nonce}">SwaggerUIBundle({{url: "/openapi.json", dom_id: "#swagger", deepLinking: true,
+docExpansion: "none", filter: true, persistAuthorization: true, validatorUrl: null}})</script></body></html>"""
+
+REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>API · Brainstem</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/static/favicon.svg">
+</head><body><div id="redoc"></div>
+<script type="module" nonce="{nonce}">import {{ init }} from "/docs/assets/redoc.js";
+init("/openapi.json", {{disableSearch: false, hideLoading: false,
+theme: {{typography: {{fontFamily: "system-ui, sans-serif", headings: {{fontFamily: "system-ui, sans-serif"}}}}}}}},
+document.getElementById("redoc"))</script></body></html>"""
+
+
+@pages.get("/openapi.json", auth="public")
+def spec(ctx: Ctx) -> Any:
+    return Response(document(current_app._get_current_object()), mimetype="application/json")  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=4)
+def document(app: Any) -> bytes:
+    from pydantic_core import to_json
+
+    return to_json(app.api_doc)
+
+
+@pages.get("/docs", auth="public")
+def swagger(ctx: Ctx) -> Any:
+    # Swagger UI sets inline styles while it draws.
+    relax_csp(style_src="'self' 'unsafe-inline'", img_src="'self' data:")
+    return SWAGGER.format(nonce=csp_nonce())
+
+
+@pages.get("/redoc", auth="public")
+def redoc(ctx: Ctx) -> Any:
+    # ReDoc styles itself by script and searches in a worker made from a blob.
+    relax_csp(
+        style_src="'self' 'unsafe-inline'", worker_src="'self' blob:", font_src="'self' data:", img_src="'self' data:"
+    )
+    return REDOC.format(nonce=csp_nonce())
+
+
+@pages.get("/docs/assets/<name>", auth="public")
+def asset(ctx: Ctx, name: str) -> Any:
+    if name not in ASSETS:
+        raise NotFound("there is no such file")
+    package, path, kind = ASSETS[name]
+    response = send_file(str(files(package).joinpath(path)), mimetype=kind, max_age=86400)
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response

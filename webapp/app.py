@@ -1,0 +1,135 @@
+"""The application: settings -> runtime -> areas -> error handlers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request
+
+from webapp import __version__, areas, identity, runtime
+from webapp.core import logs
+from webapp.core.db import utcnow
+from webapp.runtime import Runtime
+from webapp.ui import draw
+from webapp.web import assets, auth, database, errors, guard, live
+from webapp.web.hub import Hub
+from webapp.web.page import dom_id
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(rt: Runtime | None = None) -> Flask:
+    """The WSGI application over `rt` (this process's runtime if not given). Starts no worker."""
+    from flask_openapi import Info, OpenAPI
+
+    from webapp.tasks import live as task_feeds
+    from webapp.tasks.kinds import kinds
+    from webapp.tasks.views import fragment_drawer
+    from webapp.web.api import ErrorOut
+
+    rt = rt or runtime.runtime()
+    app = OpenAPI(
+        "webapp",
+        info=Info(title="Brainstem", version=__version__, description="Long work, durable, visible and honest."),
+        doc_ui=False,
+        security_schemes={
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "cookie": {"type": "apiKey", "in": "cookie", "name": "brainstem_session"},
+        },
+        validation_error_model=ErrorOut,
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+        static_url_path="/static",
+    )
+    app.openapi_version = "3.1.0"
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config.update(
+        MAX_CONTENT_LENGTH=rt.settings.max_upload_mb * 2**20 + 2**20,
+        MAX_FORM_MEMORY_SIZE=4 * 2**20,
+        MAX_FORM_PARTS=600,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+        TEMPLATES_AUTO_RELOAD=rt.settings.debug,
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    kinds.add_setting(rt.settings.plugins)
+    app.extensions["runtime"] = rt
+    app.extensions["hub"] = Hub(rt, task_feeds.read, task_feeds.moved)
+    app.extensions["draw"] = fragment_drawer(app)
+    database.init_app(app, rt)
+    auth.init_app(app, rt)
+    identity.wire(app)
+    errors.install(app)
+    areas.register(app, live.init(app))
+    _around_requests(app, rt)
+    assets.install(app)
+    _for_templates(app)
+    return app
+
+
+def _around_requests(app: Flask, rt: Runtime) -> None:
+    from webapp.health.metrics import count_request
+
+    @app.before_request
+    def begin() -> None:
+        logs.bind(request_id=guard.request_id())
+        # Only uploads may be large; the limit per request is set before anything is read.
+        if request.mimetype != "multipart/form-data":
+            request.max_content_length = rt.settings.max_body_kb * 1024
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = guard.request_id()
+        if request.url_rule is not None and request.path.startswith("/api/"):
+            count_request(request.method, request.url_rule.rule, response.status_code)
+        if request.path.startswith("/static/vendor/") or (request.path.startswith("/static/") and "v" in request.args):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def _for_templates(app: Flask) -> None:
+    app.jinja_env.globals.update(dom_id=dom_id, app_version=__version__, transport_hint="")
+    app.jinja_env.filters.update(timeago=timeago, duration=duration)
+    draw.install(app)
+
+    @app.template_global()
+    def navigation(is_admin: bool) -> list[dict[str, Any]]:
+        return areas.menu(app.view_functions, request.endpoint or "", is_admin)
+
+
+def timeago(at: datetime | None) -> str:
+    """`2 min ago`, `in 3 h`, `yesterday`: the words app.js keeps true while the page stays open."""
+    if at is None:
+        return "–"
+    seconds = (utcnow() - at).total_seconds()
+    amount = _amount(abs(seconds))
+    if amount is None:
+        return "now"
+    return f"{amount} ago" if seconds > 0 else f"in {amount}"
+
+
+def _amount(seconds: float) -> str | None:
+    if seconds < 10:
+        return None
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return None
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `3:07 min`, `2:05 h`."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d} h"

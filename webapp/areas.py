@@ -1,0 +1,93 @@
+"""The areas, in the order of the menu. One line each; an area that is not here does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+
+
+def register(app: Flask, sock: Any) -> None:
+    from webapp.apidocs.pages import pages as apidocs_pages
+    from webapp.files.api import files
+    from webapp.health.api import health
+    from webapp.home.pages import pages as home_pages
+    from webapp.identity.api import api as auth_api
+    from webapp.identity.pages import pages as identity_pages
+    from webapp.logs.pages import pages as logs_pages
+    from webapp.operations.api import APIS as operations_apis
+    from webapp.operations.pages import pages as operations_pages
+    from webapp.system.api import system
+    from webapp.system.pages import pages as system_pages
+    from webapp.tasks.api import APIS as task_apis
+    from webapp.tasks.pages import pages as tasks_pages
+    from webapp.tasks.pages import sockets
+    from webapp.ui.pages import pages as ui_pages
+    from webapp.web.api import install
+
+    install(app, [auth_api, *task_apis, files, health, system, *operations_apis])
+    for pages in (home_pages, tasks_pages, logs_pages, system_pages, operations_pages, identity_pages, apidocs_pages):
+        app.register_blueprint(pages)
+    if app.extensions["runtime"].settings.debug:
+        app.register_blueprint(ui_pages)  # the components on one page, for developers
+    sockets(sock)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of the menu. It shows when `endpoint` exists, and to whom it is for."""
+
+    endpoint: str
+    label: str
+    icon: str
+    admin: bool = False
+    words: str = ""  # other names people look for it by
+
+
+# (heading, items); the first group has no heading. Every area has its place, also before it is built.
+NAV: tuple[tuple[str, tuple[Item, ...]], ...] = (
+    ("", (
+        Item("home_pages.index", "Home", "house", words="start dashboard"),
+        Item("chat_pages.index", "Chat", "message-square", words="ask conversation assistant"),
+        Item("tasks_pages.index", "Tasks", "list-checks", words="jobs queue history summaries"),
+    )),
+    ("Knowledge", (
+        Item("knowledge_pages.index", "Knowledge", "book-open", words="documents search collections"),
+        Item("connectors_pages.index", "Connectors", "plug", words="sources import sync crawl"),
+    )),
+    ("Build", (
+        Item("agents_pages.index", "Agents", "bot", words="assistants roles tools"),
+        Item("crews_pages.index", "Crews", "users", words="teams"),
+        Item("workflows_pages.index", "Workflows", "workflow", words="automation steps schedule trigger"),
+        Item("templates_pages.index", "Templates", "layout-template", words="presets"),
+        Item("models_pages.index", "Models", "cpu", words="engines llm embedding"),
+    )),
+    ("Server", (
+        Item("insight_pages.index", "Insight", "chart-line", words="analytics usage charts statistics"),
+        Item("system_pages.index", "System", "server", admin=True, words="health status disk memory"),
+        Item("logs_pages.index", "Logs", "scroll-text", words="events errors"),
+        Item("operations_pages.index", "Operations", "gauge", admin=True, words="queues workers dead letters schedules"),
+        Item("security_pages.index", "Security", "shield", admin=True, words="audit users access"),
+        Item("settings_pages.index", "Settings", "settings", admin=True, words="configuration options"),
+        Item("apidocs_pages.swagger", "API", "code", words="openapi swagger documentation rest"),
+        Item("ui_pages.index", "Components", "palette", words="design tokens developer"),
+    )),
+)  # fmt: skip
+
+
+def menu(known: Collection[str], endpoint: str, is_admin: bool) -> list[dict[str, Any]]:
+    """The groups with something in them, for a page served by `endpoint`."""
+    section = endpoint.split(".")[0]
+    groups = []
+    for label, items in NAV:
+        shown = [
+            {"endpoint": item.endpoint, "label": item.label, "icon": item.icon, "words": item.words,
+             "active": item.endpoint.split(".")[0] == section}
+            for item in items
+            if item.endpoint in known and (is_admin or not item.admin)
+        ]  # fmt: skip
+        if shown:
+            groups.append({"label": label, "items": shown})
+    return groups

@@ -1,0 +1,237 @@
+"""`brainstem`: up, worker, scheduler, migrate, config, routes, tasks, ops, plugins, create-admin."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from webapp import __version__
+from webapp.operations.cli import ops
+from webapp.settings import OPTIONS, Settings, SettingsError, load
+
+
+class _Group(click.Group):
+    """One clear line instead of a traceback for what the operator can mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            click.echo(f"brainstem: {exc}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__, prog_name="brainstem")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Brainstem: a self-hosted AI workbench where every long job is durable, visible and honest."""
+    ctx.obj = _as_system  # how the commands of `ops` reach the database
+
+
+@main.command()
+@click.option("--host", help="Address to serve on.")
+@click.option("--port", type=int, help="Port to serve on.")
+@click.option("--home", help="Folder of all data.")
+def up(host: str | None, port: int | None, home: str | None) -> None:
+    """Serve everything: one process without services, or all processes of a deployment under one supervisor."""
+    settings = load(host=host, port=port, home=home)
+    from webapp import supervisor
+
+    sys.exit(supervisor.up(settings))
+
+
+@main.command()
+@click.option("--live", is_flag=True, help="Serve live connections (WebSocket, SSE) on the live port.")
+def web(live: bool) -> None:
+    """The web process of a deployment (gunicorn)."""
+    from webapp import supervisor
+
+    supervisor.run_web(load(), live=live)
+
+
+@main.command()
+@click.argument("role", type=click.Choice(["fast", "inference", "crawling", "embedding", "all"]))
+@click.option("--processes", "-p", default=1, show_default=True, help="How many processes, kept alive.")
+def worker(role: str, processes: int) -> None:
+    """Run the tasks of a role's queues."""
+    from webapp import supervisor
+
+    settings = load()
+    if processes > 1:
+        sys.exit(supervisor.run_many(settings, ["worker", role], processes))
+    from webapp import serve
+
+    sys.exit(serve.run_worker(_migrated(settings), role))
+
+
+@main.command()
+def scheduler() -> None:
+    """Sweep and start what the clock asks for; one of all that run leads."""
+    from webapp import serve
+
+    sys.exit(serve.run_scheduler(_migrated(load())))
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Only say whether anything is to do.")
+def migrate(check: bool) -> None:
+    """Bring the database to this version."""
+    from webapp.core import migrate as migrations
+
+    rt = _runtime(load())
+    if check:
+        done = migrations.current(rt.engine) == migrations.head()
+        click.echo("up to date" if done else "needs `brainstem migrate`")
+        sys.exit(0 if done else 1)
+    migrations.upgrade(rt.engine)
+    click.echo(f"database is at {migrations.current(rt.engine)}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+def config(as_json: bool) -> None:
+    """Every setting with its value and where that came from."""
+    settings = load()
+    rows = [
+        {"name": option.env[0], "value": _shown(settings, option.name, option.secret),
+         "origin": settings.origins[option.name], "help": option.help}
+        for option in OPTIONS
+    ]  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']:32} {row['value']:28} {row['origin']}")
+
+
+@main.command()
+def routes() -> None:
+    """Every address, what it needs, and what serves it."""
+    from webapp.app import create_app
+    from webapp.web.api import ROUTES
+
+    create_app(_runtime(load()))
+    for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):
+        click.echo(f"{route.method:7} {route.path:52} {route.auth:14} {route.endpoint}")
+
+
+@main.command()
+def plugins() -> None:
+    """Task kinds: where each comes from and whether it loads."""
+    from webapp.tasks.kinds import kinds
+
+    kinds.add_setting(load().plugins)
+    for info in kinds.info():
+        click.echo(f"{info.name:28} {info.origin:20} {info.path:44} {info.error or 'ok'}")
+
+
+@main.command("create-admin")
+@click.argument("username")
+@click.password_option(help="Asked for when not given; BRAINSTEM_HOME says for which installation.")
+def create_admin(username: str, password: str) -> None:
+    """Make an administrator's account, or set its password."""
+    from webapp.identity import service
+
+    rt = _migrated(load())
+    with _told(), rt.unit() as db:
+        name = service.create_admin(db, username, password).username
+    click.echo(f"{name} can log in")
+
+
+@main.command("set-password")
+@click.argument("username")
+@click.password_option()
+def set_password(username: str, password: str) -> None:
+    """Give an account a new password; every login of it ends."""
+    from webapp.identity import service
+
+    rt = _migrated(load())
+    with _told(), rt.unit() as db:
+        service.set_password(db, username, password)
+    click.echo(f"{username} has a new password")
+
+
+main.add_command(ops)
+
+
+@main.command()
+@click.argument("task_id", required=False)
+@click.option("--status", help="Only tasks in this state; `active` for all that are not over.")
+@click.option("--limit", default=20, show_default=True)
+def tasks(task_id: str | None, status: str | None, limit: int) -> None:
+    """List tasks of everybody, or show one with its events."""
+    rt = _migrated(load())
+    with rt.unit(write=False) as db:
+        _print_tasks(rt, db, task_id, status, limit)
+
+
+def _print_tasks(rt: Any, db: Any, task_id: str | None, status: str | None, limit: int) -> None:
+    from webapp.core.context import SYSTEM, Ctx
+    from webapp.tasks import service
+
+    ctx = Ctx(rt, db, SYSTEM)
+    with _told():
+        if task_id is None:
+            for task in service.list_(ctx, status=status, limit=limit).items:
+                click.echo(f"{task.id}  {task.status:10} {task.progress:3}%  {task.kind:14} {task.title[:60]}")
+            return
+        task = service.get(ctx, task_id)
+        click.echo(f"{task.title}\n{task.status}, {task.progress}%, attempt {task.attempt} of {task.max_attempts}")
+        for event in service.events(ctx, task):
+            click.echo(f"{event.seq:5} {event.at:%H:%M:%S} {event.level:8} {event.message}")
+
+
+@contextmanager
+def _as_system(*, write: bool = True) -> Iterator[Any]:
+    """A unit of work as the system; what `brainstem ops` does its verbs in."""
+    from webapp.core.context import SYSTEM, Ctx
+
+    rt = _migrated(load())
+    with _told(), rt.unit(write=write) as db:
+        yield Ctx(rt, db, SYSTEM, request_id="command-line")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A refusal is one line on standard error and exit code 1."""
+    from webapp.core.errors import AppError
+
+    try:
+        yield
+    except AppError as exc:
+        click.echo(f"brainstem: {exc.message}", err=True)
+        sys.exit(1)
+
+
+def _shown(settings: Settings, name: str, secret: bool) -> str:
+    value = settings.values[name]
+    if secret:
+        return "(set)" if value else "(empty)"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _runtime(settings: Settings) -> Any:
+    from webapp import serve
+
+    return serve.prepare(settings)
+
+
+def _migrated(settings: Settings) -> Any:
+    """A runtime whose database is at this version (embedded: brought there; deployment: waited for)."""
+    from webapp import supervisor
+
+    rt = _runtime(settings)
+    supervisor.ensure_schema(rt)
+    return rt
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,92 @@
+"""Bring a database to this version's schema. One Alembic history serves SQLite and Postgres."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, MetaData, inspect
+
+from webapp.core.db import Base
+
+log = logging.getLogger(__name__)
+FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+MODELS = (
+    "webapp.core.models",
+    "webapp.core.audit",
+    "webapp.identity.models",
+    "webapp.tasks.models",
+    "webapp.tasks.pauses",
+    "webapp.files.models",
+)
+LOCK = 0x627261696E  # Postgres advisory lock: processes that start together migrate one after the other
+
+
+def metadata() -> MetaData:
+    for module in MODELS:
+        import_module(module)
+    return Base.metadata
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run what is missing. Safe to call from many processes at once, and again after a kill."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
+            connection.commit()
+        try:
+            _run(connection, "upgrade", revision)
+        finally:
+            if connection.dialect.name == "postgresql":
+                connection.rollback()
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
+                connection.commit()
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    with engine.connect() as connection:
+        _run(connection, "downgrade", revision)
+
+
+def current(engine: Engine) -> str | None:
+    """The database's revision, None when it is empty."""
+    if not inspect(engine).has_table("alembic_version"):
+        return None
+    with engine.connect().execution_options(readonly=True) as connection:
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def head() -> str:
+    from alembic.script import ScriptDirectory
+
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+def differences(engine: Engine) -> list[Any]:
+    """What models say and the database lacks, or the other way round; empty when they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata()))
+
+
+def config() -> Any:
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(FOLDER))
+    made.set_main_option("path_separator", "os")
+    return made
+
+
+def _run(connection: Any, verb: str, revision: str) -> None:
+    from alembic import command
+
+    made = config()
+    made.attributes["connection"] = connection
+    getattr(command, verb)(made, revision)
+    connection.commit()

@@ -1,0 +1,1 @@
+"""Uploaded files: kept under random names, read back only by their owner's tasks."""

@@ -1,0 +1,1 @@
+"""Does everything we depend on answer? Health, readiness, metrics."""

@@ -1,0 +1,76 @@
+"""One report for pages, API and the periodic check; it tells the truth when a worker or Redis is down."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from sqlalchemy import func, select
+
+from webapp import __version__
+from webapp.core.db import db_now, iso, utcnow
+from webapp.core.jobs import QUEUES
+from webapp.runtime import Runtime
+from webapp.tasks.models import FINAL, Task, Worker
+from webapp.tasks.service import waiting_by_queue
+
+APP_NAME = "Brainstem"
+ALIVE = 3  # beats a worker may miss
+LOW_DISK = 500 * 2**20
+
+
+def report(rt: Runtime) -> dict[str, Any]:
+    """status healthy|warning|degraded|unhealthy, and each check with what is wrong."""
+    checks: dict[str, Any] = {name: _answer(trouble) for name, trouble in rt.ping().items()}
+    if checks["database"]["ok"]:
+        checks |= _from_database(rt)
+    checks["disk"] = _disk(rt)
+    return {"status": _status(checks), "app_name": APP_NAME, "version": __version__, "timestamp": iso(utcnow()),
+            "checks": checks}  # fmt: skip
+
+
+def ready(rt: Runtime) -> tuple[dict[str, Any], bool]:
+    """shapes.md 6.1: `{status, checks}` and whether requests should be sent here."""
+    found = report(rt)
+    ok = found["status"] != "unhealthy"
+    checks = {name: "ok" if check["ok"] else check["error"] for name, check in found["checks"].items()}
+    checks.setdefault("redis", "not used")
+    checks["model"] = "none: summaries are extractive"
+    return {"status": "ready" if ok else "not_ready", "checks": checks, "timestamp": found["timestamp"]}, ok
+
+
+def _answer(trouble: str | None) -> dict[str, Any]:
+    return {"ok": True} if trouble is None else {"ok": False, "error": f"does not answer ({trouble})"}
+
+
+def _from_database(rt: Runtime) -> dict[str, Any]:
+    with rt.unit(write=False) as db:
+        alive = rt.settings.beat_seconds * ALIVE + 5
+        served = db.scalars(select(Worker.queues).where(Worker.beat_at > db_now() - alive)).all()
+        waiting = waiting_by_queue(db)
+        running = db.scalar(select(func.count()).where(Task.status.not_in(FINAL))) or 0
+    have = {queue for text in served for queue in text.split(",")}
+    missing = [queue for queue in QUEUES if queue not in have]
+    workers: dict[str, Any] = {"ok": not missing, "count": len(served)}
+    if missing:
+        workers["error"] = "no worker for " + ", ".join(missing)
+    return {"workers": workers, "queues": {"ok": True, "waiting": waiting, "unfinished": running}}
+
+
+def _disk(rt: Runtime) -> dict[str, Any]:
+    folder = rt.settings.home_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < LOW_DISK:
+        return {"ok": False, "error": f"only {free // 2**20} MB free", "free_mb": free // 2**20}
+    return {"ok": True, "free_mb": free // 2**20}
+
+
+def _status(checks: dict[str, Any]) -> str:
+    bad = {name for name, check in checks.items() if not check["ok"]}
+    if bad & {"database", "redis"}:
+        return "unhealthy"
+    if "workers" in bad:
+        return "unhealthy" if checks["workers"].get("count") == 0 else "degraded"
+    return "warning" if bad else "healthy"

@@ -1,0 +1,1 @@
+"""What the caller's tasks say, as lines of a log."""

@@ -1,0 +1,153 @@
+"""THE ONE PLACE where embedded and distributed differ. `build()` holds the only `if`.
+
+Embedded: SQLite, broker, bell and limits in memory, workers and scheduler in the serving process.
+Distributed (`DATABASE_URL` and `REDIS_URL` set): Postgres, Redis, a process per role.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dramatiq.broker import Broker
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from webapp import settings as settings_module
+from webapp.core.broker import memory_broker, redis_broker, wake_message
+from webapp.core.bus import Bell, Bus, MemoryBus, RedisBus
+from webapp.core.db import make_engine, make_sessions, unit_of_work
+from webapp.core.limits import Limits, MemoryLimits, RedisLimits
+from webapp.core.sender import RedisSender
+from webapp.settings import Settings
+
+
+@dataclass
+class Runtime:
+    """The adapters of one process. Services reach it as `ctx.rt`."""
+
+    settings: Settings
+    engine: Engine
+    sessions: sessionmaker[Session]
+    broker: Broker
+    bus: Bus
+    limits: Limits
+    secret_key: str
+    wake: Callable[[str, str], None]  # queue, task id
+    depth: Callable[[str], int]  # messages waiting on a queue
+    roles: tuple[str, ...]  # worker roles that run as processes of their own; () when inside the web process
+    stopping: threading.Event = field(default_factory=threading.Event)
+    closers: list[Callable[[], None]] = field(default_factory=list)
+
+    @contextmanager
+    def unit(self, *, write: bool = True) -> Iterator[Session]:
+        with unit_of_work(self.sessions, write=write) as session:
+            yield session
+
+    def ring(self, kind: str, id: str, seq: int = 0, owner: str | None = None) -> None:
+        self.bus.ring(Bell(kind, id, seq, owner))
+
+    def ping(self) -> dict[str, str | None]:
+        """Dependency name -> None when it answers, else why not. Bounded to about two seconds each."""
+        return {name: _trouble(check) for name, check in self._checks.items()}
+
+    _checks: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        self.stopping.set()
+        for close in reversed(self.closers):
+            close()
+        self.engine.dispose()
+
+
+def build(settings: Settings) -> Runtime:
+    """Make the adapters that the settings ask for. Opens no connection yet."""
+    secret_key = settings_module.ensure_secret_key(settings)
+    runtime = _distributed(settings, secret_key) if settings.distributed else _embedded(settings, secret_key)
+    runtime._checks["database"] = lambda: _select_one(runtime.engine)
+    return runtime
+
+
+_current: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """This process's runtime, built from the environment at first use."""
+    global _current
+    if _current is None:
+        _current = build(settings_module.load())
+    return _current
+
+
+def use(rt: Runtime) -> Runtime:
+    """Make `rt` the process's runtime (the command line and tests do)."""
+    global _current
+    _current = rt
+    return rt
+
+
+def _embedded(settings: Settings, secret_key: str) -> Runtime:
+    settings.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    url = settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}"
+    engine = make_engine(url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
+    broker = memory_broker()
+    return Runtime(
+        settings=settings,
+        engine=engine,
+        sessions=make_sessions(engine),
+        broker=broker,
+        bus=MemoryBus(),
+        limits=MemoryLimits(),
+        secret_key=secret_key,
+        wake=lambda queue, task_id: _ignore(broker.enqueue(wake_message(queue, task_id))),
+        depth=lambda queue: broker.queues[queue].qsize(),
+        roles=(),
+    )
+
+
+def _distributed(settings: Settings, secret_key: str) -> Runtime:
+    engine = make_engine(settings.database_url, pool_size=settings.pool_size)
+    sender = RedisSender(settings.redis_url)
+    broker = redis_broker(settings.redis_url, sender.send)
+    bus = RedisBus(settings.redis_url, sender.send)
+    runtime = Runtime(
+        settings=settings,
+        engine=engine,
+        sessions=make_sessions(engine),
+        broker=broker,
+        bus=bus,
+        limits=RedisLimits(settings.redis_url),
+        secret_key=secret_key,
+        wake=lambda queue, task_id: sender.send(lambda pipe: broker.enqueue_on(pipe, wake_message(queue, task_id))),
+        depth=broker.depth,
+        roles=("fast", "inference", "crawling", "embedding"),
+        closers=[sender.close, bus.close],
+    )
+    runtime._checks["redis"] = lambda: _ping_redis(settings.redis_url)
+    return runtime
+
+
+def _select_one(engine: Engine) -> None:
+    with engine.connect().execution_options(readonly=True) as connection:
+        connection.exec_driver_sql("SELECT 1")
+
+
+def _ping_redis(url: str) -> None:
+    import redis
+
+    redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1).ping()
+
+
+def _trouble(check: Callable[[], Any]) -> str | None:
+    try:
+        check()
+    except Exception as exc:
+        return type(exc).__name__
+    return None
+
+
+def _ignore(_value: Any) -> None:
+    return None

@@ -1,0 +1,133 @@
+"""Processes: the embedded one, and those of a deployment. Each is one function that runs until told to stop.
+
+`webapp` never imports `actors`; like Dramatiq's own command line, a worker loads them by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from webapp import runtime
+from webapp.core import logs
+from webapp.core.jobs import ROLES
+from webapp.runtime import Runtime
+from webapp.settings import Settings, load
+from webapp.tasks.kinds import kinds
+from webapp.tasks.scheduler import Scheduler, ensure_system_schedules
+from webapp.tasks.worker import WorkerHost, set_host
+
+log = logging.getLogger(__name__)
+ACTORS = "actors"
+
+
+def prepare(settings: Settings | None = None) -> Runtime:
+    """This process's runtime, with logging set up and the plugins of the settings known."""
+    settings = settings or load()
+    logs.setup(settings.log_level, settings.log_format)
+    rt = runtime.use(runtime.build(settings))
+    kinds.add_setting(settings.plugins)
+    return rt
+
+
+class WorkerGroup:
+    """Dramatiq workers of some queues in this process, with the host that keeps their leases.
+
+    One Dramatiq `Worker` per queue, so that a queue full of slow work never takes another's threads.
+    """
+
+    def __init__(self, rt: Runtime, role: str) -> None:
+        self.rt, self.role = rt, role
+        self.queues = ROLES[role]
+        self.workers: list[Any] = []
+        self.host = WorkerHost(rt, role, self.queues, sum(rt.settings.threads_of(queue) for queue in self.queues))
+
+    def start(self) -> None:
+        set_host(self.host)
+        actors = importlib.import_module(ACTORS)
+        import dramatiq
+
+        if actors.broker.broker is not self.rt.broker:
+            raise RuntimeError("actors were loaded for another runtime")
+        self.host.start()
+        for queue in self.queues:
+            threads = self.rt.settings.threads_of(queue)
+            worker = dramatiq.Worker(self.rt.broker, queues={queue}, worker_threads=threads, worker_timeout=1000)
+            worker.queue_prefetch = threads  # never more than can run: the rest stays for others (rule 15)
+            _start_quietly(worker)
+            self.workers.append(worker)
+        log.info("worker %s serves %s", self.host.id, ", ".join(self.queues))
+
+    def stop(self, grace: float) -> None:
+        """Claim no more, let short work end, park the rest, leave within `grace` seconds."""
+        ended = self.host.drain(grace)
+        for worker in self.workers:
+            for thread in [*worker.workers, *worker.consumers.values()]:
+                thread.stop()
+        deadline = time.monotonic() + 1.5
+        for worker in self.workers if ended else ():
+            for thread in worker.workers:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self.host.stop()
+
+
+def _start_quietly(worker: Any) -> None:
+    """Without Dramatiq's shouting about several workers on one broker: ours share no queue."""
+    worker.start()
+
+
+class Embedded:
+    """Everything of embedded mode that lives beside the pages: workers, scheduler, sweep."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self.rt = rt
+        self.group = WorkerGroup(rt, "all")
+        self.scheduler = Scheduler(rt, sole=True, renew=self.group.host.renew)
+
+    def start(self) -> None:
+        forget_workers(self.rt)
+        ensure_system_schedules(self.rt)
+        self.group.start()
+        self.scheduler.start()
+
+    def stop(self, grace: float) -> None:
+        self.rt.stopping.set()
+        self.scheduler.stop()
+        self.group.stop(grace)
+
+
+def forget_workers(rt: Runtime) -> None:
+    """Embedded only: whoever is in the table at boot died with the last process."""
+    with rt.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM workers")
+
+
+def run_worker(rt: Runtime, role: str) -> int:
+    """A worker process of a deployment; ends on SIGTERM, or after `worker_max_tasks`, having parked what runs."""
+    group = WorkerGroup(rt, role)
+    stop = threading.Event()
+    group.host.on_enough = stop.set
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    group.start()
+    while not stop.wait(1.0):
+        continue
+    group.stop(rt.settings.grace_seconds)
+    rt.close()
+    return 0
+
+
+def run_scheduler(rt: Runtime) -> int:
+    """The scheduler process of a deployment. Any number may run; one leads."""
+    ensure_system_schedules(rt)
+    scheduler = Scheduler(rt)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: scheduler._stop.set())
+    scheduler.run()
+    scheduler.stop()
+    rt.close()
+    return 0

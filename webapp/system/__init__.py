@@ -1,0 +1,1 @@
+"""How is the machine doing? Its use now and over the last minutes."""

@@ -1,0 +1,94 @@
+"""Task kinds: what can be started, on which queue, with which parameters, by which runner.
+
+A kind is a plugin: built-ins below, a stranger's by the entry point group `brainstem.kinds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from webapp.core.errors import BadRequest, NotFound
+from webapp.core.registry import Registry
+
+if TYPE_CHECKING:
+    from webapp.core.context import Ctx
+    from webapp.tasks.run import TaskRun
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of work.
+
+    run: `run(task_run) -> result` (a JSON object); called again after a crash, so it must be safe to repeat.
+    time_limit: seconds one attempt may take; None means the setting `task_limit_seconds`. Past it the run is stopped
+      by force.
+    soft_limit: seconds after which `run.check()` ends the run, so that it can tidy up first (M037, M188).
+    backoff: seconds to wait after attempt n (1-based) failed; None means full jitter up to min(300, 2^n).
+    """
+
+    name: str
+    label: str
+    queue: str
+    params: type[BaseModel]
+    run: Callable[[TaskRun], dict[str, Any]]
+    description: str = ""
+    time_limit: float | None = None
+    soft_limit: float | None = None
+    max_attempts: int = 5
+    backoff: Callable[[int], float] | None = None
+    hidden: bool = False
+    # Looks, before a task is stored, at what the parameters point to (files, addresses); raises AppErrors.
+    prepare: Callable[[Ctx, dict[str, Any]], None] | None = None
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the parameters, as forms and documentation use it."""
+        return self.params.model_json_schema()
+
+    def check(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, normalised. Raises BadRequest with `details` naming each field."""
+        try:
+            return self.params.model_validate(params).model_dump(mode="json", exclude_none=True)
+        except ValidationError as exc:
+            details = [{"loc": list(e["loc"]), "msg": _plain(e["msg"]), "type": e["type"]} for e in exc.errors()]
+            first = details[0]
+            where = ".".join(str(part) for part in first["loc"]) or self.name
+            raise BadRequest(f"{where}: {first['msg']}", code="invalid_config", details=details) from None
+
+
+def doubling(first: float) -> Callable[[int], float]:
+    """A backoff of first, 2 x first, 4 x first ... seconds (003:299-306: 60, 120, 240)."""
+    return lambda attempt: first * 2.0 ** (attempt - 1)
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+kinds: Registry[TaskKind] = Registry(
+    "brainstem.kinds",
+    noun="task kind",
+    builtin={
+        "summary": "webapp.summaries.kind:SUMMARY",
+        "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
+        "maintenance.health": "webapp.health.kind:HEALTH",
+        "maintenance.logins": "webapp.identity.kind:PURGE",
+        "maintenance.files": "webapp.files.kind:CLEAN",
+    },
+)
+
+
+def kind_or_400(name: str) -> TaskKind:
+    try:
+        return kinds.get(name)
+    except NotFound as exc:
+        known = ", ".join(name for name, kind in kinds.all() if not kind.hidden)
+        raise BadRequest(
+            exc.message,
+            details=[{"loc": ["task_type"], "msg": exc.message, "type": "unknown_kind"}],
+            suggestion=f"Use one of: {known}",
+        ) from None

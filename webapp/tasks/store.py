@@ -1,0 +1,282 @@
+"""The hot statements: start, claim, advance, renew. Written out per database, because they are counted.
+
+Each is one transaction that changes the task's row and appends the event that says so; `seq` is taken in the
+same statement that locks the row. Every write of a worker carries its fence and is refused when it changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from webapp.core.db import NOW_SQL, driver_connection, utcnow
+from webapp.runtime import Runtime
+
+MOVED = "id, seq, status, progress, owner_id, cancel_requested, kind, queue, message, title, attempt, parent_id"
+CLAIMED = (
+    MOVED + ", params, checkpoint, max_attempts, crashes, fence, time_limit, started_at, request_id, error_code, step"
+)
+
+
+class Event(NamedTuple):
+    """What to append beside a change. `message` None repeats the row's message."""
+
+    type: str
+    message: str | None = None
+    level: str = "info"
+    data: Mapping[str, Any] | None = None
+
+
+class Row(dict[str, Any]):
+    """A returned row by column name and attribute."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def start(connection: Connection, values: dict[str, Any], event: Event) -> None:
+    """Insert a task and its first event in the caller's transaction."""
+    dialect = connection.dialect.name
+    at = utcnow()
+    values = {**values, "seq": 1, "created_at": at, "updated_at": at}
+    logged = _event_values(event, values["id"], 1, values["status"], 0, values["message"], at)
+    if dialect == "postgresql":  # both in one round trip
+        task, task_values = _insertion(dialect, "tasks", values)
+        log, log_values = _insertion(dialect, "task_events", logged, "e_")
+        run_sql(connection, f"WITH started AS ({task}) {log}", task_values | log_values)
+        return
+    for table, row in (("tasks", values), ("task_events", logged)):
+        run_sql(connection, *_insertion(dialect, table, row))
+
+
+def claim(rt: Runtime, queue: str, worker_id: str, lease: float, crashes_below: int | None = None) -> Row | None:
+    """Take the most urgent, oldest task that is due on `queue`, or None. This one statement makes duplicates harmless.
+
+    crashes_below: leave tasks that lost so many workers to others.
+    """
+    dialect = rt.engine.dialect.name
+    now = NOW_SQL[dialect]
+    pick = (
+        f"SELECT id FROM tasks WHERE queue = :queue AND status = 'queued' AND (due_at IS NULL OR due_at <= {now})"
+        " AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE queue_pauses.queue = :queue)"
+        + ("" if crashes_below is None else " AND crashes < :crashes_below")
+        + " ORDER BY rank, id LIMIT 1"
+        + (" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "")
+    )
+    sets = (
+        "status = 'running', attempt = attempt + 1, fence = fence + 1, worker_id = :worker_id, due_at = NULL,"
+        f" lease_until = {now} + :lease, started_at = COALESCE(started_at, :at), message = 'Started'"
+    )
+    params = {"queue": queue, "worker_id": worker_id, "lease": lease}
+    if crashes_below is not None:
+        params["crashes_below"] = crashes_below
+    return _move(rt, f"id = ({pick})", sets, params, Event("status"), CLAIMED)
+
+
+def advance(
+    rt: Runtime,
+    task_id: str,
+    sets: Mapping[str, Any],
+    event: Event | None,
+    *,
+    fence: int | None = None,
+    statuses: tuple[str, ...] = ("running",),
+    where: str = "",
+    connection: Connection | None = None,
+    returning: str = MOVED,
+) -> Row | None:
+    """Change a row that is in one of `statuses` (and of this fence) and append `event`; None when it is not.
+
+    `sets` maps columns to values. Lists and dicts are stored as JSON.
+    """
+    dialect = rt.engine.dialect.name
+    clauses = [f"id = :id AND status IN ({', '.join(repr(s) for s in statuses)})"]
+    params: dict[str, Any] = {"id": task_id}
+    if fence is not None:
+        clauses.append("fence = :fence")
+        params["fence"] = fence
+    if where:
+        clauses.append(where)
+    assigned = []
+    for column, value in sets.items():
+        assigned.append(f"{column} = {_slot(dialect, 'v_' + column, value)}")
+        params[f"v_{column}"] = _bind(dialect, value)
+    return _move(rt, " AND ".join(clauses), ", ".join(assigned), params, event, returning, connection)
+
+
+def renew(rt: Runtime, held: list[tuple[str, int]], lease: float) -> dict[str, bool]:
+    """Prolong leases of `(task id, fence)` held by this process; task id -> cancel_requested of those still ours."""
+    if not held:
+        return {}
+    dialect = rt.engine.dialect.name
+    pairs = " OR ".join(f"(id = :i{n} AND fence = :f{n})" for n in range(len(held)))
+    sql = (
+        f"UPDATE tasks SET lease_until = {NOW_SQL[dialect]} + :lease WHERE status = 'running' AND ({pairs})"
+        " RETURNING id, cancel_requested"
+    )
+    params: dict[str, Any] = {"lease": lease}
+    for n, (task_id, fence) in enumerate(held):
+        params[f"i{n}"], params[f"f{n}"] = task_id, fence
+    with rt.engine.begin() as connection:
+        rows = run_sql(connection, sql, params).fetchall()
+    return {row[0]: bool(row[1]) for row in rows}
+
+
+def run_sql(connection: Connection, sql: str, params: Mapping[str, Any]) -> Any:
+    """Execute text with `:name` slots through the driver, past SQLAlchemy's compiler (it is half the cost)."""
+    if connection.dialect.name == "postgresql":
+        sql = _pyformat(sql)
+    return connection.exec_driver_sql(sql, dict(params))
+
+
+@lru_cache(maxsize=512)
+def _pyformat(sql: str) -> str:
+    return re.sub(r"(?<!:):([a-z_][a-z_0-9]*)", r"%(\1)s", sql.replace("%", "%%"))
+
+
+def _move(
+    rt: Runtime,
+    where: str,
+    sets: str,
+    params: dict[str, Any],
+    event: Event | None,
+    returning: str,
+    connection: Connection | None = None,
+) -> Row | None:
+    dialect = rt.engine.dialect.name
+    if connection is not None:
+        return _move_on(lambda sql, values: run_sql(connection, sql, values), dialect, where, sets, params, event,
+                        returning, flush=True)  # fmt: skip
+    with driver_connection(rt.engine) as driver:
+        run = driver.execute if dialect == "sqlite" else lambda sql, values: driver.execute(_pyformat(sql), values)
+        flush = event is None or event.type != "progress"
+        return _move_on(run, dialect, where, sets, params, event, returning, flush=flush)
+
+
+Run = Callable[[str, Mapping[str, Any]], Any]
+
+
+def _move_on(
+    run: Run, dialect: str, where: str, sets: str, params: dict[str, Any], event: Event | None, returning: str,
+    *, flush: bool,
+) -> Row | None:
+    at = utcnow()
+    params = {**params, "at": _bind(dialect, at)}
+    step = ("seq = seq + 1, " if event else "") + (f"{sets}, " if sets else "")
+    update = f"UPDATE tasks SET {step}updated_at = :at WHERE {where} RETURNING {returning}"
+    if event and dialect == "postgresql":
+        return _move_and_log(run, update, params, event, returning, flush)
+    row = _one(run(update, params), returning)
+    if row is not None and event:
+        values = _event_values(event, row.id, row.seq, row.status, row.progress, row.message, at)
+        run(*_insertion(dialect, "task_events", values))
+    return row
+
+
+# Progress does not wait for the disk: a power cut may take its last moments away, but never a state or a claim.
+_NO_FLUSH = "set_config('synchronous_commit', 'off', true)"
+
+
+def _move_and_log(
+    run: Run, update: str, params: dict[str, Any], event: Event, returning: str, flush: bool
+) -> Row | None:
+    sql = (
+        f"WITH moved AS ({update}), logged AS (INSERT INTO task_events"
+        " (task_id, seq, type, level, status, progress, message, data, at)"
+        " SELECT id, seq, :e_type, :e_level, status, progress, COALESCE(:e_message, message),"
+        " CAST(:e_data AS JSONB), :at FROM moved) SELECT *"
+        + ("" if flush else f", {_NO_FLUSH}")
+        + " FROM moved"
+    )
+    params |= {
+        "e_type": event.type,
+        "e_level": event.level,
+        "e_message": event.message,
+        "e_data": _json(event.data),
+    }
+    return _one(run(sql.replace(":e_message,", "CAST(:e_message AS TEXT),"), params), returning)
+
+
+def _event_values(
+    event: Event, task_id: str, seq: int, status: str, progress: int, message: str, at: datetime
+) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "seq": seq,
+        "type": event.type,
+        "level": event.level,
+        "status": status,
+        "progress": progress,
+        "message": event.message if event.message is not None else message,
+        "data": dict(event.data) if event.data is not None else None,
+        "at": at,
+    }
+
+
+def _insertion(dialect: str, table: str, values: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, Any]]:
+    slots = ", ".join(_slot(dialect, prefix + column, value) for column, value in values.items())
+    sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({slots})"
+    return sql, {prefix + column: _bind(dialect, value) for column, value in values.items()}
+
+
+def _slot(dialect: str, name: str, value: Any) -> str:
+    return f"CAST(:{name} AS JSONB)" if dialect == "postgresql" and isinstance(value, dict | list) else f":{name}"
+
+
+def _bind(dialect: str, value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return _json(value)
+    if isinstance(value, datetime) and dialect == "sqlite":
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return value
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(_clean(value), ensure_ascii=True, separators=(",", ":"), default=str)
+
+
+def _clean(value: Any) -> Any:
+    """Without what a JSON column cannot hold: NUL characters, lone surrogates, infinities."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {clean_text(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def clean_text(text: str) -> str:
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def _one(cursor: Any, returning: str) -> Row | None:
+    rows = cursor.fetchall()  # to the end, so that the statement is over before the commit
+    if not rows:
+        return None
+    out = Row(zip(_names(returning), rows[0], strict=False))
+    for column in ("params", "checkpoint"):
+        if isinstance(out.get(column), str):
+            out[column] = json.loads(out[column])
+    if "cancel_requested" in out:
+        out["cancel_requested"] = bool(out["cancel_requested"])
+    return out
+
+
+@lru_cache(maxsize=16)
+def _names(returning: str) -> tuple[str, ...]:
+    return tuple(returning.split(", "))

@@ -1,0 +1,1 @@
+"""What templates draw with (filters, charts, highlighted code), and the page that shows it all to developers."""
