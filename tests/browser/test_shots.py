@@ -78,6 +78,8 @@ def test_the_palette_goes_anywhere_by_keyboard(camera: Any, width: int) -> None:
 
 def test_silence_is_said_without_a_push(camera: Any) -> None:
     """A task that has said nothing for half a minute says so; the page asks the server before it believes it."""
+    from playwright.sync_api import expect
+
     _, ids = camera
     page = open_page(camera, f"/tasks/{ids['stalled']}")
     card = page.locator("[data-progress]").first
@@ -88,7 +90,7 @@ def test_silence_is_said_without_a_push(camera: Any) -> None:
     assert silence.is_hidden()
     with page.expect_response("**/status"):  # only the push was lost: the answer sets it right
         silence.evaluate("e => { e.dataset.silent = '9:24' }")
-    page.wait_for_function("document.querySelector('[data-silent]').dataset.silent !== '9:24'")
+    expect(silence).not_to_have_attribute("data-silent", "9:24")
     assert silence.is_hidden()
     page.route("**/status", lambda route: route.abort())
     silence.evaluate("e => { e.dataset.silent = '9:29' }")
