@@ -163,8 +163,15 @@ Run = Callable[[str, Mapping[str, Any]], Any]
 
 
 def _move_on(
-    run: Run, dialect: str, where: str, sets: str, params: dict[str, Any], event: Event | None, returning: str,
-    *, flush: bool,
+    run: Run,
+    dialect: str,
+    where: str,
+    sets: str,
+    params: dict[str, Any],
+    event: Event | None,
+    returning: str,
+    *,
+    flush: bool,
 ) -> Row | None:
     at = utcnow()
     params = {**params, "at": _bind(dialect, at)}
@@ -190,9 +197,7 @@ def _move_and_log(
         f"WITH moved AS ({update}), logged AS (INSERT INTO task_events"
         " (task_id, seq, type, level, status, progress, message, data, at)"
         " SELECT id, seq, :e_type, :e_level, status, progress, COALESCE(:e_message, message),"
-        " CAST(:e_data AS JSONB), :at FROM moved) SELECT *"
-        + ("" if flush else f", {_NO_FLUSH}")
-        + " FROM moved"
+        " CAST(:e_data AS JSONB), :at FROM moved) SELECT *" + ("" if flush else f", {_NO_FLUSH}") + " FROM moved"
     )
     params |= {
         "e_type": event.type,
