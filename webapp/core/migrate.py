@@ -20,7 +20,10 @@ MODELS = (
     "webapp.tasks.models",
     "webapp.tasks.pauses",
     "webapp.files.models",
+    "webapp.knowledge.models",
+    "webapp.crawl.models",
 )
+KEYWORD_INDEX = "chunk_fts"  # FTS5 or a tsvector table: made by hand in its migration, followed by triggers
 LOCK = 0x627261696E  # Postgres advisory lock: processes that start together migrate one after the other
 
 
@@ -70,8 +73,12 @@ def differences(engine: Engine) -> list[Any]:
     from alembic.migration import MigrationContext
 
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": _is_ours})
         return list(compare_metadata(context, metadata()))
+
+
+def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    return not (kind == "table" and name is not None and name.startswith(KEYWORD_INDEX))
 
 
 def config() -> Any:

@@ -1,0 +1,1 @@
+"""Embeddings: texts to vectors, by the packaged MiniLM, by sentence-transformers, or by a server."""
