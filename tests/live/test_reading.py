@@ -25,21 +25,16 @@ def test_what_happens_between_the_two_reads_waits_for_its_bell(rt: Runtime, monk
 
     @contextmanager
     def unit(write: bool = True) -> Iterator[Any]:
-        with real_unit(write=write) as db:
+        def execute(stmt: Any, *args: Any) -> Any:
+            with real_unit(write=write) as db:  # one each: the next query sees the next moment, as with Postgres
+                found = db.connection().execute(stmt, *args).all()
+            if not queries:
+                sets, event = {"status": "cancelled"}, Event("status", "Cancelled")
+                assert store.advance(rt, task_id, sets, event, statuses=("queued",)) is not None
+            queries.append(stmt)
+            return SimpleNamespace(all=lambda: found)
 
-            def scalars(stmt: Any) -> Any:
-                found = db.scalars(stmt).all()
-                db.expunge_all()
-                db.rollback()  # the next query sees the next moment, as with Postgres
-                if not queries:
-                    ended = store.advance(
-                        rt, task_id, {"status": "cancelled"}, Event("status", "Cancelled"), statuses=("queued",)
-                    )
-                    assert ended is not None
-                queries.append(stmt)
-                return SimpleNamespace(all=lambda: found)
-
-            yield SimpleNamespace(scalars=scalars)
+        yield SimpleNamespace(connection=lambda: SimpleNamespace(execute=execute))
 
     monkeypatch.setattr(rt, "unit", unit)
     [(task, events)] = live.read(rt, [(task_id, 0)])
