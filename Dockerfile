@@ -6,7 +6,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --require-hashes -r requirements.lock -r requirements-build.lock
+    && /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE wsgi.py ./
 COPY webapp webapp
 COPY actors actors

@@ -75,14 +75,14 @@ $(BIN)/pip:
 	echo "Brainstem needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1
 
 $(RUN_STAMP): | $(BIN)/pip
-	@echo "Installing what requirements.lock names into $(VENV) (once, about half a minute)"
-	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
+	@echo "Installing what requirements.lock names into $(VENV) (once, under a minute)"
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
 	@rm -f $(VENV)/.run-*
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo "Installing what requirements-dev.lock names into $(VENV) (once)"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@rm -f $(VENV)/.dev-*
 	@touch $@

@@ -56,6 +56,7 @@ def check_locks() -> Iterator[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project: dict[str, Any] = tomllib.load(file)
     run, dev = project["project"]["dependencies"], project["dependency-groups"]["dev"]
+    run = run + project["project"]["optional-dependencies"]["minilm"]
     yield from check_lock("requirements.lock", run)
     yield from check_lock("requirements-dev.lock", run + dev)
     yield from check_lock("requirements-build.lock", project["build-system"]["requires"])

@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 compile() {
     env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS -u UV_DEFAULT_INDEX \
         uv --no-config pip compile --universal --python-version 3.11 --generate-hashes \
-        --no-emit-index-url --no-header --no-annotate --quiet "$@"
+        --override scripts/lock-overrides.txt --no-emit-index-url --no-header --no-annotate --quiet "$@"
 }
 
-compile pyproject.toml --output-file requirements.lock ${UPGRADE:+--upgrade}
-compile pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+compile pyproject.toml --extra minilm --output-file requirements.lock ${UPGRADE:+--upgrade}
+compile pyproject.toml --extra minilm --group dev --constraint requirements.lock --output-file requirements-dev.lock
 echo 'hatchling>=1.27' | compile - --constraint requirements-dev.lock --output-file requirements-build.lock
 
 if grep -nE '^-|file:|://' requirements*.lock; then
