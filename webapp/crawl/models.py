@@ -10,8 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.core.db import Base, Id, JsonType, UTCDateTime, new_id, utcnow
 
-# queued -> fetched (new or changed text) | unchanged (304 or the same text) | skipped | failed, each with its reason
-FATES = ("queued", "fetched", "unchanged", "skipped", "failed")
+# queued -> reading (its answer is kept in the spool, the text not yet stored)
+#   -> fetched (new or changed text) | unchanged (304 or the same text) | skipped | failed, each with its reason
+FATES = ("queued", "reading", "fetched", "unchanged", "skipped", "failed")
+KINDS = ("page", "sitemap", "feed")  # what an address is read as; sitemaps and feeds only name others
 
 
 class Crawl(Base):
@@ -53,6 +55,7 @@ class CrawlUrl(Base):
     url: Mapped[str] = mapped_column(Text)
     url_hash: Mapped[str] = mapped_column(String(64))
     host: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(12), default="page")
     depth: Mapped[int] = mapped_column(Integer, default=0)
     found_on: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16), default="queued")
@@ -62,5 +65,7 @@ class CrawlUrl(Base):
     bytes: Mapped[int | None] = mapped_column(Integer)
     ms: Mapped[int | None] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
+    canonical: Mapped[str | None] = mapped_column(Text)  # the address the page itself says is the original
+    minhash: Mapped[str | None] = mapped_column(Text)  # near-duplicate signature of its text, hexadecimal
     document_id: Mapped[str | None] = mapped_column(Id)
     fetched_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
