@@ -135,7 +135,9 @@ def test_f16_sigkill_at_the_end_of_grace(mode: str, own: Callable[..., Any]) -> 
     rows = stack.check(ids, patience=stack.pace.takeover + 90)
     gaps = [min(later) for claims in stack.claims(held).values() if (later := [c - at for c in claims if c > at])]
     later_on = {one: stack.events([one])[one] for one in held}
-    marked = [any("lost" in event["message"] or "Parked" in event["message"] for event in later_on[one]) for one in held]
+    marked = [
+        any("lost" in event["message"] or "Parked" in event["message"] for event in later_on[one]) for one in held
+    ]
     kept = [later_on[one][: len(written[one])] == written[one] for one in held]
     # One process alone has to be back first: F20 gives it 5 s.
     allowed = stack.pace.takeover + (5.0 if server and not FULL else 0.0)
