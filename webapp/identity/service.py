@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -155,6 +155,21 @@ def me(ctx: Ctx) -> User:
     if user is None:
         raise Unauthorized("Log in first.")
     return user
+
+
+def find(ctx: Ctx, username: str) -> User:
+    """Somebody to share with, by name only: an email is no business of others. Raises NotFound."""
+    key = _username_key(username[:128])
+    user = ctx.db.scalar(select(User).where(User.username_key == key, User.is_active))
+    if user is None:
+        raise NotFound(f"nobody here is called {username[:60].strip()!r}", suggestion="Ask them for their user name.")
+    return user
+
+
+def names(db: Session, ids: Collection[str]) -> dict[str, str]:
+    """id -> user name, of those that are there."""
+    rows = db.execute(select(User.id, User.username).where(User.id.in_(list(ids))))
+    return {row[0]: row[1] for row in rows}
 
 
 def has_password_user(db: Session) -> bool:

@@ -40,6 +40,7 @@ class Collection(Base):
 
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)  # gone for everybody; a task empties it
 
 
 class CollectionShare(Base):

@@ -74,6 +74,7 @@ kinds: Registry[TaskKind] = Registry(
     noun="task kind",
     builtin={
         "summary": "webapp.summaries.kind:SUMMARY",
+        "knowledge.remove": "webapp.knowledge.kind:REMOVE",
         "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
         "maintenance.health": "webapp.health.kind:HEALTH",
         "maintenance.logins": "webapp.identity.kind:PURGE",

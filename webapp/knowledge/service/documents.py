@@ -1,0 +1,261 @@
+"""Documents: what was read becomes rows. `store` is the one way in, for crawls, uploads, texts and the API."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from webapp.core.db import new_id, utcnow
+from webapp.core.errors import NotFound
+from webapp.knowledge.models import Chunk, Citation, Collection, Document, DocumentVersion, VectorRemoval
+from webapp.knowledge.service.pieces import Piece, cut
+
+if TYPE_CHECKING:
+    from webapp.runtime import Runtime
+
+KEPT_VERSIONS = 5  # the newest ones, cited or not, so that the page can show what changed
+KEY_LENGTH = 700
+UNIT = 100  # documents of one transaction
+
+NEW, CHANGED, UNCHANGED, DUPLICATE, EMPTY = "new", "changed", "unchanged", "duplicate", "empty"
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One page, file or text as its reader understood it.
+
+    key: what makes it the same document when it is read again (canonical URL, `upload:<sha256>`, a caller's own id).
+    text: Markdown. published: ISO day. etag, last_modified: for the next conditional request.
+    keep_duplicates: store it even if the collection has the same text under another key.
+    """
+
+    key: str
+    title: str
+    text: str
+    content_type: str
+    url: str | None = None
+    language: str | None = None
+    author: str | None = None
+    published: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    fetched_at: datetime | None = None
+    method: str = "plain"
+    warnings: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
+    minhash: str | None = None
+    keep_duplicates: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """outcome: "new", "changed", "unchanged", "duplicate" (ids of the document that has the text) or "empty" (the
+    ids of what was there before, if anything)."""
+
+    document_id: str | None
+    version_id: str | None
+    outcome: str
+    chunks: int = 0
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An Incoming with what does not need the database."""
+
+    given: Incoming
+    key: str
+    title: str
+    text: str
+    hash: str
+    pieces: list[Piece] | None  # None: not cut, because the text was there already
+
+
+def store(rt: Runtime, collection_id: str, incoming: Incoming, source_id: str | None = None) -> Stored:
+    """Keep one document; safe to repeat. Raises NotFound when the collection is gone."""
+    return store_many(rt, collection_id, [incoming], source_id)[0]
+
+
+def store_many(
+    rt: Runtime, collection_id: str, incoming: Sequence[Incoming], source_id: str | None = None
+) -> list[Stored]:
+    """Keep many, in units of 100: an outcome for each, in order. The cutting happens outside of the transactions."""
+    found: list[Stored] = []
+    for start in range(0, len(incoming), UNIT):
+        found += _store_unit(rt, collection_id, incoming[start : start + UNIT], source_id)
+    return found
+
+
+def _store_unit(rt: Runtime, collection_id: str, incoming: Sequence[Incoming], source_id: str | None) -> list[Stored]:
+    with rt.unit(write=False) as db:
+        embedder = db.scalar(select(Collection.embedder).where(*_there(collection_id)))
+        if embedder is None:
+            raise _gone()
+        known = _known(db, collection_id, [_key(one.key) for one in incoming])
+    ready = [_prepare(rt, embedder, one, known.get(_key(one.key))) for one in incoming]
+    for attempt in (1, 2):
+        try:
+            with rt.unit() as db:
+                # A share of the row's lock: whoever removes the collection waits for us, or we see that it is gone.
+                if db.scalar(select(Collection.id).where(*_there(collection_id)).with_for_update(read=True)) is None:
+                    raise _gone()
+                return [_keep(rt, db, collection_id, embedder, one, source_id) for one in ready]
+        except IntegrityError:
+            if attempt == 2:
+                raise  # two writers met at the same key; the second time it is there and found
+    raise AssertionError("unreachable")
+
+
+def _there(collection_id: str) -> tuple[Any, ...]:
+    return Collection.id == collection_id, Collection.removed_at.is_(None)
+
+
+def _gone() -> NotFound:
+    return NotFound("the collection is not there any more")
+
+
+def _known(db: Session, collection_id: str, keys: list[str]) -> dict[str, str | None]:
+    stmt = select(Document.key, Document.text_hash)
+    rows = db.execute(stmt.where(Document.collection_id == collection_id, Document.key.in_(keys)))
+    return {row[0]: row[1] for row in rows}
+
+
+def _key(key: str) -> str:
+    key = plain(key).strip()
+    return key if len(key) <= KEY_LENGTH else key[: KEY_LENGTH - 65] + "#" + _sha(key)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _prepare(rt: Runtime, embedder: str, given: Incoming, known_hash: str | None) -> _Ready:
+    text = plain(given.text)
+    title = (" ".join(plain(given.title).split()) or _first_words(text) or given.key)[:500]
+    digest = _sha(text)
+    pieces = None if digest == known_hash or not _says_something(text) else cut(rt, embedder, text)
+    return _Ready(given, _key(given.key), title, text, digest, pieces)
+
+
+def plain(text: str) -> str:
+    """Without what a database refuses: NUL and halves of characters."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _line(value: str | None, longest: int) -> str | None:
+    return " ".join(plain(value).split())[:longest] or None if value else None
+
+
+def _says_something(text: str) -> bool:
+    return any(character.isalnum() for character in text)
+
+
+def _first_words(text: str) -> str:
+    line = next((line.strip("#*->| \t") for line in text[:2000].splitlines() if _says_something(line)), "")
+    return line if len(line) <= 80 else line[:80].rsplit(" ", 1)[0] + "…"
+
+
+# -- in the transaction ----------------------------------------------------------------------------------------------
+
+
+def _keep(rt: Runtime, db: Session, collection_id: str, embedder: str, one: _Ready, source_id: str | None) -> Stored:
+    stmt = select(Document).where(Document.collection_id == collection_id, Document.key == one.key)
+    row = db.scalar(stmt.with_for_update())
+    if not _says_something(one.text):
+        if row is not None:
+            row.checked_at = utcnow()
+        return Stored(row.id if row else None, row.version_id if row else None, EMPTY)
+    if row is not None and row.text_hash == one.hash:
+        _touch(db, row, one, source_id)
+        return Stored(row.id, row.version_id, UNCHANGED, row.chunk_count)
+    if row is None and not one.given.keep_duplicates and (twin := _twin(db, collection_id, one.hash)):
+        return Stored(twin.id, twin.version_id, DUPLICATE, twin.chunk_count)
+    pieces = one.pieces if one.pieces is not None else cut(rt, embedder, one.text)  # another writer changed it
+    return _write(db, collection_id, row, one, pieces, source_id)
+
+
+def _twin(db: Session, collection_id: str, text_hash: str) -> Document | None:
+    stmt = select(Document).where(Document.collection_id == collection_id, Document.text_hash == text_hash)
+    return db.scalar(stmt.limit(1))
+
+
+def _touch(db: Session, row: Document, one: _Ready, source_id: str | None) -> None:
+    """The same words again: only what is known about them may be newer."""
+    given = one.given
+    if row.title != one.title:
+        row.title = one.title
+        db.execute(update(Chunk).where(Chunk.document_id == row.id).values(title=one.title))
+    _describe(row, given)
+    row.source_id = source_id or row.source_id
+
+
+def _describe(row: Document, given: Incoming) -> None:
+    row.url = _line(given.url, 8000) or row.url
+    row.content_type = _line(given.content_type, 128) or row.content_type or "text/plain"
+    row.language = _line(given.language, 8) or row.language
+    row.author = _line(given.author, 300) or row.author
+    row.published = _line(given.published, 10) or row.published
+    row.meta = given.meta or row.meta or {}
+    row.etag, row.last_modified = _line(given.etag, 300), _line(given.last_modified, 64)
+    row.fetched_at = given.fetched_at or utcnow()
+    row.checked_at = max(utcnow(), row.fetched_at)
+
+
+def _write(
+    db: Session, collection_id: str, row: Document | None, one: _Ready, pieces: list[Piece], source_id: str | None
+) -> Stored:
+    """A new version with its chunks in place of the old one's."""
+    outcome = NEW if row is None else CHANGED
+    if row is None:
+        row = Document(id=new_id(), collection_id=collection_id, key=one.key, title=one.title, version_count=0)
+        db.add(row)
+    else:
+        forget_chunks(db, [row.id])
+    _describe(row, one.given)
+    row.title, row.text_hash, row.words = one.title, one.hash, len(one.text.split())
+    row.source_id = source_id or row.source_id
+    row.version_id, row.version_count = new_id(), row.version_count + 1
+    row.chunk_count = row.pending_chunks = len(pieces)
+    row.quality = row.quality_signals = row.assessed_at = None
+    row.updated_at = utcnow()
+    db.flush()
+    version = DocumentVersion(
+        id=row.version_id, document_id=row.id, number=row.version_count, title=one.title, text=one.text,
+        text_hash=one.hash, method=one.given.method[:40], warnings=[plain(w)[:500] for w in one.given.warnings[:20]],
+        minhash=one.given.minhash, fetched_at=row.fetched_at,
+    )  # fmt: skip
+    db.add(version)
+    db.flush()
+    if pieces:
+        db.execute(insert(Chunk), [_chunk(row, number, piece, one.text) for number, piece in enumerate(pieces)])
+    if outcome == CHANGED:
+        _prune(db, row.id)
+    return Stored(row.id, row.version_id, outcome, len(pieces))
+
+
+def _chunk(row: Document, number: int, piece: Piece, text: str) -> dict[str, Any]:
+    return {"collection_id": row.collection_id, "document_id": row.id, "version_id": row.version_id,
+            "position": number, "start": piece.start, "end": piece.end, "tokens": piece.tokens, "title": row.title,
+            "heading": piece.heading[:500], "text": text[piece.start : piece.end], "generation": 0}  # fmt: skip
+
+
+def forget_chunks(db: Session, document_ids: Sequence[str]) -> None:
+    """Remove the chunks of documents and note that their vectors must go too, whether or not they are there yet."""
+    leaving = select(Chunk.id, Chunk.collection_id).where(Chunk.document_id.in_(document_ids))
+    db.execute(insert(VectorRemoval).from_select(["chunk_id", "collection_id"], leaving))
+    db.execute(delete(Chunk).where(Chunk.document_id.in_(document_ids)))
+
+
+def _prune(db: Session, document_id: str) -> None:
+    """Drop versions that are neither current, nor cited, nor among the newest few."""
+    of = DocumentVersion.document_id == document_id
+    newest = func.max(DocumentVersion.number)
+    last = db.scalar(select(newest).where(of)) or 0
+    cited = select(Citation.id).where(Citation.version_id == DocumentVersion.id).exists()
+    db.execute(delete(DocumentVersion).where(of, DocumentVersion.number <= last - KEPT_VERSIONS, ~cited))
