@@ -24,13 +24,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.scene import seed  # noqa: E402
+
 AXE = next((ROOT / "tests" / "vendor").glob("axe-core-*/axe.min.js"))
-WIDTHS = {380: 780, 1440: 900}
+WIDTHS = {380: 780, 768: 1024, 1440: 900}
+BETWEEN = 768  # taken in the light only: colours do not depend on the width
 THEMES = ("light", "dark")
 FIRST_KB, LATER_KB, MAX_SHIFT = 150, 20, 0.1
 EXEMPT = ("/docs", "/redoc")  # other people's pages: looked at, not judged
@@ -121,117 +125,7 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit("the server did not come up:\n" + log.read_text(errors="replace")[-3000:])
 
 
-# -- what is on the pages --------------------------------------------------------------------------------------------
-
-ESSAY = """\
-A lighthouse keeper's log is a plain thing. Each entry holds the hour, the wind, the state of the lamp and the ships
-that passed. The keeper of the north light wrote such entries for thirty-one years, and the harbour kept the books.
-
-The books were read again when the harbour board asked how often the entrance was closed by fog. Nobody had counted.
-The log had: fog on 1,904 of 11,315 days, most of it in May and June, and almost none after a north wind.
-
-The board had planned a second lamp. The count changed the plan, because a lamp does not help a ship that should wait.
-A fog bell was built instead, with a clockwork that runs eight hours, and the entrance was marked with three buoys.
-
-What the keeper did was not a study. He wrote down what he saw, at the same hours, in the same words, and did not leave
-out the dull days. That is why the count could be trusted: a record of interesting days says nothing about fog.
-
-The bell was rung for the first time in the following spring. In ten years the harbour lost one boat in the entrance,
-and that one had left its mooring without a crew. The keeper noted the hour, the wind and the state of the lamp.
-"""
-
-
-def seed(home: Path, url: str) -> dict[str, str]:
-    """Tasks in every state, and one real summary; name -> task id."""
-    import requests
-
-    from webapp import runtime, settings
-    from webapp.core.db import new_id, utcnow
-    from webapp.identity import models as _accounts  # noqa: F401  (tasks refer to its tables)
-    from webapp.tasks.models import Task, TaskEvent
-
-    requests.get(url, timeout=30)  # makes the local user
-    rt = runtime.build(settings.load({"BRAINSTEM_HOME": str(home)}))
-    ids: dict[str, str] = {}
-    try:
-        owner = _owner(rt)
-        now = utcnow()
-
-        def put(name: str, status: str, title: str, ago: float, **more: Any) -> None:
-            at = now - timedelta(seconds=ago)
-            quiet = more.pop("quiet", 0.0)
-            said = more.pop("said", ())
-            row = Task(id=new_id(), owner_id=owner, kind="summary", title=title, status=status, queue="crawling",
-                       created_at=at, updated_at=now - timedelta(seconds=quiet), seq=len(said) + 1,
-                       params={"max_length": 500}, **more)  # fmt: skip
-            if status in ("running", "retrying", "completed", "failed", "cancelled", "timed_out"):
-                row.started_at = at + timedelta(seconds=1)
-                row.attempt = row.attempt or 1
-            if status == "running":
-                row.lease_until = time.time() + 1e6
-            if status in ("completed", "failed", "cancelled", "timed_out"):
-                row.finished_at = at + timedelta(seconds=more.get("progress", 10))
-            ids[name] = row.id
-            lines = ["Queued", *said]
-            with rt.unit() as db:
-                db.add(row)
-                db.flush()
-                for n, text in enumerate(lines, 1):
-                    last = n == len(lines)
-                    db.add(TaskEvent(task_id=row.id, seq=n, type="progress" if n > 1 else "status",
-                                     level="error" if last and status == "failed" else "info",
-                                     status=status if last else "running", progress=row.progress if last else 0,
-                                     message=text, at=at + timedelta(seconds=n * 1.7)))  # fmt: skip
-
-        put("cancelled", "cancelled", "Annual report of the port authority", 90000, progress=71, message="Cancelled")
-        put("done", "completed", "Three views on tidal power", 9200, progress=100, message="4 sources, 388 words")
-        put("timed_out", "timed_out", "All minutes since 1974", 7300, progress=64, error="it took longer than 2 hours",
-            error_code="timed_out", message="Reading file 31 of 48")  # fmt: skip
-        put("failed", "failed", "Scan of the harbour charter", 800, progress=30, error_code="unsupported_media_type",
-            error="the file is a picture without text", message="Reading the file",
-            said=("Reading the file", "The file is a picture without text"))  # fmt: skip
-        put("waiting", "waiting_input", "Compare the two fee schedules", 400, progress=55, rank=1,
-            message="Which of the two schedules of 2019 is meant?")  # fmt: skip
-        put("retrying", "retrying", "News of the week from seven pages", 180, progress=61, attempt=2,
-            message="The other server did not answer", error="the other server did not answer",
-            error_code="upstream", due_at=time.time() + 3000)  # fmt: skip
-        put("queued", "queued", "Reading list for the archive", 20, message="Waiting for a worker",
-            due_at=time.time() + 9000, rank=3)  # fmt: skip
-        put("stalled", "running", "Long interview, part two", 240, progress=18, message="Loading the model", quiet=52)
-        put("running", "running", "Harbour reports of the last ten years", 64, progress=42, rank=0,
-            message="Reading page 13 of 31", quiet=-1e5,  # has just spoken, however long the pictures take
-           
-            said=("Fetching harbour.example/reports", "31 pages found", "Reading page 1 of 31", "Reading page 13 of 31"))  # fmt: skip
-        made = requests.post(
-            url + "/api/v1/utils/ai-tasks/",
-            json={"title": "The keeper's log and the fog bell", "task_type": "summary",
-                  "task_config": {"content": "\n\n".join(" ".join(part.split()) for part in ESSAY.split("\n\n")), "max_length": 90}},
-            timeout=30,
-        )  # fmt: skip
-        made.raise_for_status()
-        ids["summary"] = made.json()["id"]
-        _wait_done(rt, ids["summary"])
-    finally:
-        rt.close()
-    return ids
-
-
-def _owner(rt: Any) -> str:
-    from webapp.identity.models import User
-
-    with rt.unit(write=False) as db:
-        return str(db.query(User).one().id)
-
-
-def _wait_done(rt: Any, task_id: str) -> None:
-    from webapp.tasks.models import Task
-
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with rt.unit(write=False) as db:
-            if db.get(Task, task_id).is_final:
-                return
-        time.sleep(0.1)
+# -- which pages ----------------------------------------------------------------------------------------------------
 
 
 def pages_of(ids: dict[str, str]) -> list[str]:
@@ -246,7 +140,9 @@ def pages_of(ids: dict[str, str]) -> list[str]:
         found = sorted({r.path for r in ROUTES if r.page and r.method == "GET" and "<" not in r.path} - set(NOT_PAGES))
         rt.close()
     tasks = [f"/tasks/{ids[name]}" for name in ("running", "stalled", "failed", "waiting", "summary") if name in ids]
-    return [*found, *tasks, "/tasks?q=nothing+like+this", "/nowhere"]
+    room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
+            "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
+    return [*found, *tasks, *room, "/tasks?q=nothing+like+this", "/nowhere"]
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
@@ -352,10 +248,11 @@ def sheet(browser: Any, out: Path, shots: list[Shot], name: str = "sheet") -> No
         "<!doctype html><meta charset=utf-8><title>Pages</title><style>body{font:12px sans-serif;margin:12px;"
         "background:#8b8b92;display:grid;grid-template-columns:1fr 1fr;gap:14px}h2{font-size:13px;margin:0 0 4px}"
         "div{display:flex;gap:4px}img{display:block;object-fit:cover;object-position:top left;height:200px}"
-        ".w380{width:97px}.w1440{width:320px}p{margin:2px 0}.bad{color:#a00;font-weight:bold}</style>" + "".join(cells),
+        ".w380{width:97px}.w768{width:150px}.w1440{width:320px}p{margin:2px 0}.bad{color:#a00;font-weight:bold}</style>"
+        + "".join(cells),
         encoding="utf-8",
     )
-    page = browser.new_page(viewport={"width": 1730, "height": 900})
+    page = browser.new_page(viewport={"width": 2040, "height": 900})
     page.goto((out / f"{name}.html").resolve().as_uri())
     page.screenshot(path=str(out / f"{name}.png"), full_page=True)
     page.close()
@@ -370,7 +267,7 @@ def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in (("home", "/"), ("task", f"/tasks/{ids['summary']}")):
-        context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.5,
+        context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.25,
                                       reduced_motion="reduce")  # fmt: skip
         page = context.new_page()
         page.goto(url + path, wait_until="load")
@@ -410,7 +307,7 @@ def studio(out: Path, browser: Any = None) -> Iterator[tuple[Photographer, dict[
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="paths that begin with this (/ means the home page only)")
-    parser.add_argument("--width", type=int, action="append", choices=list(WIDTHS))
+    parser.add_argument("--width", type=int, action="append", help=f"instead of {', '.join(map(str, WIDTHS))}")
     parser.add_argument("--theme", action="append", choices=THEMES)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "shots")
     parser.add_argument("--no-docs", action="store_true", help="leave docs/images as it is")
@@ -427,7 +324,7 @@ def main() -> int:
             shot
             for path in paths
             for width in given.width or WIDTHS
-            for theme in given.theme or THEMES
+            for theme in given.theme or (THEMES[:1] if width == BETWEEN and not given.width else THEMES)
             if (shot := camera.take(path, width, theme)) is not None
         ]
         sheet(camera.browser, given.out, shots)
@@ -449,5 +346,4 @@ def report(shots: list[Shot], out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

@@ -86,8 +86,6 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
         response.headers["X-Request-ID"] = guard.request_id()
         if request.url_rule is not None and request.path.startswith("/api/"):
             count_request(request.method, request.url_rule.rule, response.status_code)
-        if request.path.startswith("/static/vendor/") or (request.path.startswith("/static/") and "v" in request.args):
-            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
 

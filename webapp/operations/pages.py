@@ -140,7 +140,8 @@ def dead_letters(ctx: Ctx) -> Any:
 
 @looking("/monitor/dead-letters/<letter_id>")
 def dead_letter(ctx: Ctx, letter_id: str) -> Any:
-    return render("operations/letter.html", tab="letters", letter=service.letter(ctx, letter_id))
+    letter = service.letter(ctx, letter_id)
+    return render("operations/letter.html", tab="letters", letter=letter, kind=kind_label(letter.kind))
 
 
 @looking("/monitor/schedules")
