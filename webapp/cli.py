@@ -194,8 +194,11 @@ def _as_system(*, write: bool = True) -> Iterator[Any]:
     from webapp.core.context import SYSTEM, Ctx
 
     rt = _migrated(load())
-    with _told(), rt.unit(write=write) as db:
-        yield Ctx(rt, db, SYSTEM, request_id="command-line")
+    try:
+        with _told(), rt.unit(write=write) as db:
+            yield Ctx(rt, db, SYSTEM, request_id="command-line")
+    finally:
+        rt.close()  # sends the wake-ups that still wait for Redis
 
 
 @contextmanager
