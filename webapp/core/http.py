@@ -11,7 +11,9 @@ body and decompression are capped. Errors are those of `webapp.core.errors`; a s
 answer, not an error.
 
 Each hop uses a connection of its own and closes it: nothing is shared between fetches, so nothing leaks
-from one into the next. `requests` is imported at the first fetch, not with this module.
+from one into the next. A run of many fetches (a crawl) may bring a `KeptAlive`: then a connection whose answer
+was read to its end waits there for the next request to the same origin and address, and every fetch is still
+judged as if it were the first. `requests` is imported at the first fetch, not with this module.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urljoin
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
     import requests
 
+    from webapp.core.keepalive import KeptAlive
+
 __all__ = ["Fetched", "OutboundPolicy", "Stream", "Target", "check_url", "safe_fetch", "safe_stream"]
 
 USER_AGENT = "Brainstem"
@@ -52,6 +56,7 @@ MAX_RATIO, RATIO_FROM = 100, 2**20  # decoded : wire, looked at once this much i
 PIECE = 64 * 2**10
 POLL = 0.25  # seconds between two looks at `cancelled` while the other side is silent
 ADDRESS_TIMEOUT = 5.0  # seconds for one of several addresses to accept
+DRAIN = 32 * 2**10  # a redirect's body up to this is read for the sake of its connection
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 # Framing and connection are ours: two opinions about a length are how requests get smuggled.
@@ -94,6 +99,7 @@ def safe_fetch(
     user_agent: str = USER_AGENT,
     cancelled: Callable[[], bool] = lambda: False,
     expected: str | Collection[str] | None = None,
+    keep: KeptAlive | None = None,
 ) -> Fetched:
     """Fetch `url` within `timeout` seconds, all hops, headers and body included.
 
@@ -102,6 +108,7 @@ def safe_fetch(
     cancelled: looked at before each hop, with each piece of the answer, and every 0.25 s of silence.
     expected: content types ("text/html") or families ("text/") wanted of a 2xx answer; another one is
       refused before its body is read. An answer that declares none passes.
+    keep: where connections of the same run wait between its fetches.
     Raises BlockedAddress, BadRequest (before any connection, or at the redirect that earned it), Upstream
     (`retryable` says if it may pass), TooLarge, UnsupportedMedia, TaskCancelled.
     """
@@ -119,6 +126,7 @@ def safe_fetch(
         user_agent=user_agent,
         cancelled=cancelled,
         expected=expected,
+        keep=keep,
     ) as answer:
         content = b"".join(answer.pieces())
     return Fetched(
@@ -149,6 +157,7 @@ def safe_stream(
     user_agent: str = USER_AGENT,
     cancelled: Callable[[], bool] = lambda: False,
     expected: str | Collection[str] | None = None,
+    keep: KeptAlive | None = None,
 ) -> Iterator[Stream]:
     """`safe_fetch` for those who read as it arrives (server-sent events). Leaving the block hangs up."""
     call = _Call(*_clean_request(method, headers, body, user_agent))
@@ -157,7 +166,13 @@ def safe_stream(
     hops: list[tuple[Target, str]] = []
     while True:
         clock.check()
-        with _exchange(call, target, clock, wire_limit=8 * max_bytes + MAX_HEADER_BYTES) as response:
+        wire_limit = 8 * max_bytes + MAX_HEADER_BYTES
+        exchange = (
+            _exchange(call, target, clock, wire_limit)
+            if keep is None
+            else (_exchange_kept(call, target, clock, wire_limit, keep))
+        )
+        with exchange as response:
             location = response.headers.get("location")
             if not (response.status_code in REDIRECTS and location and max_redirects):
                 answer = Stream(response, call, target, clock, max_bytes, on_too_large)
@@ -264,7 +279,7 @@ def _same_owner(here: Target, there: Target) -> bool:
 
 
 @contextmanager
-def _exchange(call: _Call, target: Target, clock: _Clock, wire_limit: int) -> Iterator[requests.Response]:
+def _exchange(call: _Call, target: Target, clock: _Clock, wire_limit: int) -> Iterator[requests.Response | _Answer]:
     """One request on one connection, closed at the end whatever happens."""
     adapter = _adapter_class()(target, clock, wire_limit)
     with closing(adapter):
@@ -272,6 +287,75 @@ def _exchange(call: _Call, target: Target, clock: _Clock, wire_limit: int) -> It
             response = adapter.send(_prepared(call, target), stream=True)
         with closing(response):
             yield response
+
+
+@contextmanager
+def _exchange_kept(call: _Call, target: Target, clock: _Clock, wire_limit: int, keep: KeptAlive) -> Iterator[_Answer]:
+    """One request on a connection that may have served this run before, or may serve it again.
+
+    A server may close a waiting connection at any moment; then the request is sent once more on a new one, if that
+    is harmless (RFC 9110 9.2.2).
+    """
+    place = (*target.origin, target.private)
+    harmless = call.method in ("GET", "HEAD", "OPTIONS")
+    connection = keep.take(place, target.addresses) if harmless else None
+    used = connection is not None
+    while True:
+        connection = connection or _connection(target, clock, wire_limit)
+        connection.begin(clock, wire_limit)
+        try:
+            with _translated(target.host):
+                answer = _Answer(_asked(connection, call, target))
+            break
+        except BaseException as error:
+            connection.close()
+            if not (used and isinstance(error, Upstream) and error.code == "connection"):
+                raise
+            connection, used = None, False
+    whole = False
+    try:
+        yield answer
+        whole = answer.finish()
+    finally:
+        answer.raw.close()
+        if whole and connection.sock is not None:
+            connection.rest()
+            keep.give(place, connection)
+        else:
+            connection.close()
+
+
+def _connection(target: Target, clock: _Clock, wire_limit: int) -> Any:
+    plain, secure = _connection_classes()
+    if target.scheme == "https":
+        return secure(target, clock, wire_limit, host=target.host, port=target.port, ssl_context=_tls_context())
+    return plain(target, clock, wire_limit, host=target.host, port=target.port)
+
+
+def _asked(connection: Any, call: _Call, target: Target) -> Any:
+    own = {"Host": target.authority, "Accept-Encoding": "gzip, deflate"}
+    connection.request(call.method, target.path, body=call.body, headers=call.headers | own,
+                       preload_content=False, decode_content=False)  # fmt: skip
+    return connection.getresponse()
+
+
+class _Answer:
+    """What `Stream` needs of an answer, without requests around it."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.status_code: int = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+
+    def finish(self) -> bool:
+        """True when the answer was read to its end and nothing came behind it."""
+        original = self.raw._original_response
+        if original.isclosed() is False and original.length is not None and original.length <= DRAIN:
+            with suppress(Exception):  # what is wrong with a body nobody asked for only costs the connection
+                self.raw.read()
+        if original.isclosed() is False and original.length == 0:
+            original.close()
+        return original.isclosed() and not original.will_close and not original.leftover
 
 
 def _prepared(call: _Call, target: Target) -> requests.PreparedRequest:
@@ -354,6 +438,15 @@ def _connection_classes() -> tuple[Any, Any]:
                 self.headers = self.msg = None  # type: ignore[assignment]
                 super().begin()
 
+        leftover = False
+
+        def _close_conn(self) -> None:
+            """Bytes behind the end of this answer would be taken for the beginning of the next."""
+            if self.fp is not None and not self.fp.closed:
+                self.fp.raw.dry = True
+                self.leftover = bool(self.fp.peek(1))
+            super()._close_conn()  # type: ignore[misc]
+
     class Pinned:
         response_class = FinalResponse
         sock: Any
@@ -367,7 +460,24 @@ def _connection_classes() -> tuple[Any, Any]:
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
+            self.address = self.sock.getpeername()[0]
             self.sock = _GuardedSocket(self.sock, self.clock)
+
+        def begin(self, clock: _Clock, wire_limit: int) -> None:
+            """For the next request: its own deadline and its own limits."""
+            self.clock, self.wire_limit = clock, wire_limit
+            if self.sock is not None:
+                self.sock._clock = clock
+
+        def rest(self) -> None:
+            self.sock.allow(0, _headers_too_large)
+
+        def is_quiet(self) -> bool:
+            """Nothing has come since the last answer: neither its end nor bytes nobody asked for."""
+            from urllib3.util.wait import wait_for_read
+
+            plain = self.sock._sock
+            return not (getattr(plain, "pending", int)() or wait_for_read(plain, 0))
 
         def getresponse(self) -> Any:
             guard = self.sock  # gone from here once the answer says "close"
@@ -495,12 +605,13 @@ class _Reader(io.RawIOBase):
         # Held only for its count in the socket's books: http.client closes the socket while the answer is
         # still being read, and the socket waits for its files.
         self._hold = guard._sock.makefile("rb", buffering=0)
+        self.dry = False  # only what is in the buffer already may still be read
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        return self._guard.recv_into(buffer)
+    def readinto(self, buffer: Any) -> int | None:
+        return None if self.dry else self._guard.recv_into(buffer)
 
     def close(self) -> None:
         self._hold.close()
@@ -515,7 +626,7 @@ class Stream:
 
     def __init__(
         self,
-        response: requests.Response,
+        response: requests.Response | _Answer,
         call: _Call,
         target: Target,
         clock: _Clock,
