@@ -443,8 +443,9 @@ def _connection_classes() -> tuple[Any, Any]:
         def _close_conn(self) -> None:
             """Bytes behind the end of this answer would be taken for the beginning of the next."""
             if self.fp is not None and not self.fp.closed:
-                self.fp.raw.dry = True
-                self.leftover = bool(self.fp.peek(1))
+                buffered: Any = self.fp
+                buffered.raw.dry = True
+                self.leftover = bool(buffered.peek(1))
             super()._close_conn()  # type: ignore[misc]
 
     class Pinned:

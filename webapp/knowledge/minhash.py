@@ -31,8 +31,8 @@ def signature(text: str) -> str | None:
         return None
     hashes = np.array(words, dtype=np.uint64)
     groups = np.zeros(len(words) - WORDS + 1, dtype=np.uint64)
-    for place in range(WORDS):
-        groups = groups * np.uint64(0x9E3779B97F4A7C15) + hashes[place : place + len(groups)]
+    for start in range(WORDS):
+        groups = groups * np.uint64(0x9E3779B97F4A7C15) + hashes[start : start + len(groups)]
     groups = np.unique(groups ^ (groups >> np.uint64(29)))
     groups *= np.uint64(0xD6E8FEB86659FD93)
     place, value = (groups >> np.uint64(57)).astype(np.intp), (groups >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
