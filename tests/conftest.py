@@ -82,13 +82,18 @@ def _blank_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_rt(tmp_path: Path, _blank_sqlite: Path) -> Iterator[Callable[..., Runtime]]:
-    """`make_rt(**env)`: an embedded runtime on a fresh, migrated SQLite file."""
+def make_rt(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, _blank_sqlite: Path
+) -> Iterator[Callable[..., Runtime]]:
+    """`make_rt(**env)`: an embedded runtime on a fresh, migrated SQLite file. Model files are made once for all."""
     made: list[Runtime] = []
+    models = tmp_path_factory.getbasetemp() / "models"
+    models.mkdir(exist_ok=True)
 
     def make(**env: str) -> Runtime:
         home = tmp_path / f"home{len(made)}"
         home.mkdir()
+        (home / "models").symlink_to(models)
         shutil.copy(_blank_sqlite, home / "brainstem.db")
         made.append(build_runtime({"BRAINSTEM_HOME": str(home), **env}))
         return made[-1]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dramatiq.broker import Broker
 from sqlalchemy import Engine
@@ -23,6 +23,8 @@ from webapp.core.db import make_engine, make_sessions, unit_of_work
 from webapp.core.limits import Limits, MemoryLimits, RedisLimits
 from webapp.core.sender import RedisSender
 from webapp.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Runtime:
     roles: tuple[str, ...]  # worker roles that run as processes of their own; () when inside the web process
     stopping: threading.Event = field(default_factory=threading.Event)
     closers: list[Callable[[], None]] = field(default_factory=list)
+    _kept: dict[str, Any] = field(default_factory=dict)
+    _keeping: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
     def unit(self, *, write: bool = True) -> Iterator[Session]:
@@ -49,6 +53,16 @@ class Runtime:
 
     def ring(self, kind: str, id: str, seq: int = 0, owner: str | None = None) -> None:
         self.bus.ring(Bell(kind, id, seq, owner))
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """The one `name` of this process, made at first use and closed with the runtime if it has a `close`."""
+        with self._keeping:
+            if name not in self._kept:
+                self._kept[name] = made = make()
+                if hasattr(made, "close"):
+                    self.closers.append(made.close)
+            found: T = self._kept[name]
+            return found
 
     def ping(self) -> dict[str, str | None]:
         """Dependency name -> None when it answers, else why not. Bounded to about two seconds each."""

@@ -79,6 +79,15 @@ def _plugin_paths(value: tuple[str, ...]) -> str | None:
     return f"holds {wrong[0]!r}, which is not name=module:object" if wrong else None
 
 
+def _embedders(value: tuple[str, ...]) -> str | None:
+    wrong = [
+        one
+        for one in value
+        if not re.fullmatch(r"st:\S+|openai:[^\s@]+@https?://\S+|(?!st:|openai:)[\w.-]+(:\S+)?", one)
+    ]
+    return f"holds {wrong[0]!r}, which is neither st:<name> nor openai:<model>@<base URL>" if wrong else None
+
+
 def _opt(name: str, parse: Callable[[str], Any], default: Any, help: str, *aliases: str, **more: Any) -> Option:
     env = aliases if aliases else (f"BRAINSTEM_{name.upper()}",)
     return Option(name, env, parse, default, help, **more)
@@ -136,6 +145,14 @@ OPTIONS: tuple[Option, ...] = (
          check=_at_least(0)),
     _opt("allow_hosts", _csv, (), "Private hosts (host or host:port) that fetches may reach, such as a model server."),
     _opt("fetch_ports", _csv, (), "Ports besides 80, 443, 8080 and 8443 that fetches may use.", check=_ports),
+    _opt("embedders", _csv, (), "Embedders besides minilm that collections may use: st:<folder or name> and"
+         " openai:<model>@<base URL>, such as openai:nomic-embed-text@http://127.0.0.1:11434/v1.", check=_embedders),
+    _opt("embedder", str, "minilm", "Embedder of new collections."),
+    _opt("embedder_key", str, "", "Bearer value sent to the servers of openai: embedders.", secret=True),
+    _opt("embed_threads", int, 0, "Threads of the local embedder; 0 takes half of the cores, at least 2.",
+         check=_between(0, 256)),
+    _opt("chroma_url", str, "", "Chroma server of a deployment. Without it, search answers from keywords only.",
+         "CHROMA_URL", "BRAINSTEM_CHROMA_URL"),
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),

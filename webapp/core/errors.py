@@ -89,6 +89,12 @@ class Unavailable(AppError):
     status, code, retryable = 503, "unavailable", True
 
 
+class NoModel(Unavailable):
+    """What the work needs a model for has none here; `suggestion` says how to get one. Trying again does not help."""
+
+    code, retryable = "no_model", False
+
+
 class Upstream(AppError):
     """Another server failed us; `retryable` says whether it may recover."""
 

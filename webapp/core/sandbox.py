@@ -91,7 +91,7 @@ def run_in_child(
     run = _Run(to_json(request), deadline, cancelled, on_progress)
     with run:
         answer = run.answer(target.partition(":")[0])
-    return _unwrap(answer)
+    return unwrap(answer)
 
 
 def progress(percent: int, text: str) -> None:
@@ -237,7 +237,7 @@ class _Run:
         latest = None
         for end in ends:
             self.line += end
-            frame = _frame(self.line)
+            frame = frame_of(self.line)
             self.line = bytearray()
             if "progress" not in frame:
                 return frame
@@ -248,20 +248,25 @@ class _Run:
         return None
 
     def death(self) -> Exception:
-        number = os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None
-        if number == signal.SIGXCPU:
-            return TaskTimedOut("The work used more processor time than allowed and was stopped.")
-        if number == signal.SIGKILL:
-            return ChildCrashed("The helper process was killed, probably because memory ran out.", signal=number)
-        if number is not None:
-            return ChildCrashed(f"The helper process crashed ({signal.Signals(number).name}).", signal=number)
-        return ChildCrashed("The helper process ended without an answer.")
+        killed = self.status is not None and os.WIFSIGNALED(self.status)
+        return death_by(os.WTERMSIG(self.status) if self.status is not None and killed else None)
+
+
+def death_by(number: int | None) -> Exception:
+    """What to raise for a child that ended by this signal, or without one, before it answered."""
+    if number == signal.SIGXCPU:
+        return TaskTimedOut("The work used more processor time than allowed and was stopped.")
+    if number == signal.SIGKILL:
+        return ChildCrashed("The helper process was killed, probably because memory ran out.", signal=number)
+    if number is not None:
+        return ChildCrashed(f"The helper process crashed ({signal.Signals(number).name}).", signal=number)
+    return ChildCrashed("The helper process ended without an answer.")
 
 
 UNREADABLE = "The helper process sent something unreadable."
 
 
-def _frame(line: bytearray) -> dict[str, Any]:
+def frame_of(line: bytearray) -> dict[str, Any]:
     try:
         frame = from_json(line)
     except (ValueError, RecursionError):
@@ -278,7 +283,7 @@ def _progress(said: Any) -> tuple[int, str]:
     raise ChildCrashed(UNREADABLE)
 
 
-def _unwrap(answer: dict[str, Any]) -> Any:
+def unwrap(answer: dict[str, Any]) -> Any:
     match answer:
         case {"result": result}:
             return result
@@ -322,7 +327,7 @@ class _Nursery:
                     str(theirs.fileno()),
                     str(os.getpid()),
                 ],
-                env=_environment(),
+                env=bare_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -361,7 +366,7 @@ def _start(module: str, data: socket.socket, life: socket.socket) -> None:
             raise ChildCrashed("The helper process could not be started.") from error
 
 
-def _environment() -> dict[str, str]:
+def bare_environment(threads: int = 1) -> dict[str, str]:
     """No secrets. One thread per numeric library: each more costs address space, and the nursery must not have any."""
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     root = str(Path(__file__).resolve().parents[2])
@@ -371,8 +376,8 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
         "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
         "MALLOC_ARENA_MAX": "2",
     }
 

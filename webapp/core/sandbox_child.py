@@ -163,9 +163,9 @@ def read_request(data: socket.socket) -> dict[str, Any]:
     return request
 
 
-def limit(cpu_seconds: int | None, memory_bytes: int | None) -> None:
+def limit(cpu_seconds: int | None, memory_bytes: int | None, files: int = OPEN_FILES) -> None:
     """Hard limits of the kernel. SIGXCPU comes at the soft processor limit, SIGKILL at the hard one."""
-    wanted = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES)}
+    wanted = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_NOFILE: (files, files)}
     if cpu_seconds is not None:
         wanted[resource.RLIMIT_CPU] = (cpu_seconds, cpu_seconds + 5)
     if memory_bytes is not None:
