@@ -152,7 +152,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("embed_threads", int, 0, "Threads of the local embedder; 0 takes half of the cores, at least 2.",
          check=_between(0, 256)),
     _opt("chroma_url", str, "", "Chroma server of a deployment. Without it, search answers from keywords only.",
-         "CHROMA_URL", "BRAINSTEM_CHROMA_URL"),
+         "CHROMA_URL", "BRAINSTEM_CHROMA_URL", secret=True),
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),
