@@ -19,9 +19,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from webapp import settings as settings_module
 from webapp.core.broker import memory_broker, redis_broker, wake_message
 from webapp.core.bus import Bell, Bus, MemoryBus, RedisBus
+from webapp.core.chroma import Absent, Folder, Server
 from webapp.core.db import make_engine, make_sessions, unit_of_work
 from webapp.core.limits import Limits, MemoryLimits, RedisLimits
 from webapp.core.sender import RedisSender
+from webapp.core.vectors import Vectors
 from webapp.settings import Settings
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ class Runtime:
     broker: Broker
     bus: Bus
     limits: Limits
+    vectors: Vectors
     secret_key: str
     wake: Callable[[str, str], None]  # queue, task id
     depth: Callable[[str], int]  # messages waiting on a queue
@@ -108,6 +111,7 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
     url = settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}"
     engine = make_engine(url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
     broker = memory_broker()
+    vectors = Folder(settings.home_dir / "chroma")
     return Runtime(
         settings=settings,
         engine=engine,
@@ -115,10 +119,12 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
         broker=broker,
         bus=MemoryBus(),
         limits=MemoryLimits(),
+        vectors=vectors,
         secret_key=secret_key,
         wake=lambda queue, task_id: _ignore(broker.enqueue(wake_message(queue, task_id))),
         depth=lambda queue: broker.queues[queue].qsize(),
         roles=(),
+        closers=[vectors.close],
     )
 
 
@@ -127,6 +133,7 @@ def _distributed(settings: Settings, secret_key: str) -> Runtime:
     sender = RedisSender(settings.redis_url)
     broker = redis_broker(settings.redis_url, sender.send)
     bus = RedisBus(settings.redis_url, sender.send)
+    vectors = Server(settings.chroma_url) if settings.chroma_url else Absent()
     runtime = Runtime(
         settings=settings,
         engine=engine,
@@ -134,11 +141,12 @@ def _distributed(settings: Settings, secret_key: str) -> Runtime:
         broker=broker,
         bus=bus,
         limits=RedisLimits(settings.redis_url),
+        vectors=vectors,
         secret_key=secret_key,
         wake=lambda queue, task_id: sender.send(lambda pipe: broker.enqueue_on(pipe, wake_message(queue, task_id))),
         depth=broker.depth,
         roles=("fast", "inference", "crawling", "embedding"),
-        closers=[sender.close, bus.close],
+        closers=[sender.close, bus.close, vectors.close],
     )
     runtime._checks["redis"] = lambda: _ping_redis(settings.redis_url)
     return runtime
