@@ -13,7 +13,7 @@ from webapp.knowledge.models import Chunk, Citation, Document, DocumentVersion, 
 from webapp.knowledge.service import documents
 from webapp.knowledge.service.documents import KEPT_VERSIONS, Incoming
 
-STORY = "# Heat\n\nWater boils at 100 degrees.\n\n## Pressure\n\nHigher up it boils sooner.\n"
+STORY = f"# Heat\n\n{'Water boils at 100 degrees. ' * 20}\n\n## Pressure\n\n{'Higher up it boils sooner. ' * 20}\n"
 
 
 def test_a_new_document_has_a_version_and_chunks_cut_exactly_out_of_it(shelf: Shelf) -> None:

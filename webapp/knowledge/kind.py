@@ -1,4 +1,4 @@
-"""Task kinds of knowledge."""
+"""Task kinds of collections: reading sources, emptying what was removed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from webapp.knowledge.service import removal
+from webapp.core.context import Ctx
+from webapp.knowledge.service import collections, reading, removal, sources
 from webapp.tasks.kinds import TaskKind
 from webapp.tasks.run import TaskRun
 
@@ -17,6 +18,17 @@ class CollectionParams(BaseModel):
     collection_id: str = Field(max_length=40)
 
 
+class ReadParams(CollectionParams):
+    """Sources of one collection, read one after the other."""
+
+    source_ids: list[str] = Field(min_length=1, max_length=sources.BATCH)
+
+
+def _may_read(ctx: Ctx, params: dict[str, Any]) -> None:
+    """A task started by hand reads only what its owner may change."""
+    collections.writable(ctx, params["collection_id"])
+
+
 def _remove(task: TaskRun) -> dict[str, Any]:
     def told(done: int, total: int) -> None:
         task.progress(100 * done / max(1, total), f"Removed {done:,} of {total:,} documents")
@@ -24,6 +36,10 @@ def _remove(task: TaskRun) -> dict[str, Any]:
     return {"documents": removal.empty(task.rt, task.params["collection_id"], told)}
 
 
+READ = TaskKind(
+    "knowledge.read", "Read sources", "crawling", ReadParams, reading.run, prepare=_may_read, max_attempts=4, hidden=True,
+    description="Reads uploads, pasted text and single pages into a collection.",
+)  # fmt: skip
 REMOVE = TaskKind(
     "knowledge.remove", "Remove a collection", "maintenance", CollectionParams, _remove, time_limit=7200, hidden=True,
     description="Empties a collection that was deleted, a hundred documents at a time.",

@@ -74,6 +74,7 @@ kinds: Registry[TaskKind] = Registry(
     noun="task kind",
     builtin={
         "summary": "webapp.summaries.kind:SUMMARY",
+        "knowledge.read": "webapp.knowledge.kind:READ",
         "knowledge.remove": "webapp.knowledge.kind:REMOVE",
         "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
         "maintenance.health": "webapp.health.kind:HEALTH",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +210,19 @@ def counts(ctx: Ctx) -> dict[str, int]:
     """status -> how many of the caller's tasks."""
     rows = filtered(owned(ctx)).with_only_columns(Task.status, func.count()).group_by(Task.status)
     return {status: int(number) for status, number in ctx.db.execute(rows).all()}
+
+
+def active_of(db: Session, task_ids: Collection[str]) -> set[str]:
+    """Those of `task_ids` that are not over."""
+    if not task_ids:
+        return set()
+    return set(db.scalars(select(Task.id).where(Task.id.in_(list(task_ids)), Task.status.not_in(FINAL))))
+
+
+def waits(db: Session, kind: str, params: dict[str, Any]) -> bool:
+    """Whether a task of this kind with these parameters is still to begin."""
+    rows = db.scalars(select(Task.params).where(Task.kind == kind, Task.status.in_(("queued", "retrying"))))
+    return any(row == params for row in rows)
 
 
 def waiting_by_queue(db: Session) -> dict[str, int]:

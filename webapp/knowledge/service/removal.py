@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from webapp.knowledge.models import Collection, Document, VectorRemoval
 from webapp.knowledge.service.documents import forget_chunks
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
 UNIT = 100
+AT_ONCE = 2000  # documents removed within a request
 
 
 def empty(rt: Runtime, collection_id: str, told: Callable[[int, int], None] = lambda done, total: None) -> int:
@@ -35,7 +37,14 @@ def empty(rt: Runtime, collection_id: str, told: Callable[[int, int], None] = la
                 db.execute(delete(VectorRemoval).where(VectorRemoval.collection_id == collection_id))
                 db.execute(delete(Collection).where(Collection.id == collection_id))
                 break
-            forget_chunks(db, ids)
-            db.execute(delete(Document).where(Document.id.in_(ids)))
+            remove_documents(db, ids)
         done += len(ids)
     return done
+
+
+def remove_documents(db: Session, ids: Sequence[str]) -> None:
+    """Documents with versions, chunks and citations; their vectors are noted for removal."""
+    for start in range(0, len(ids), UNIT):
+        some = list(ids[start : start + UNIT])
+        forget_chunks(db, some)
+        db.execute(delete(Document).where(Document.id.in_(some)))
