@@ -28,6 +28,7 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("cleanup", "maintenance.retention", "0 * * * *", None, {"only_expired": True}),
     ("logins", "maintenance.logins", "15 4 * * *", None, {}),
     ("uploads", "maintenance.files", "30 4 * * *", None, {}),
+    ("embeddings", "knowledge.embed_pending", "*/30 * * * *", None, {}),
     ("health", "maintenance.health", None, 300.0, {}),
 )
 

@@ -160,6 +160,13 @@ def _mine(ctx: Ctx) -> ColumnElement[bool]:
     return true() if ctx.user.is_admin else Task.owner_id.is_(None)
 
 
+def waiting(ctx: Ctx, kind: str, params: dict[str, Any]) -> str | None:
+    """The task of this kind with exactly these parameters that has not begun, or will begin again, if there is one."""
+    stmt = select(Task.id, Task.params).where(Task.kind == kind, Task.status.in_(("queued", "retrying")))
+    found = ctx.db.execute(stmt.where(Task.cancel_requested.is_(False)).order_by(Task.id).limit(1000))
+    return next((row.id for row in found if row.params == params), None)
+
+
 def list_(
     ctx: Ctx,
     *,
