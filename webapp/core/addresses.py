@@ -13,9 +13,10 @@ import ipaddress
 import re
 import socket
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from webapp.core.errors import BadRequest, BlockedAddress, Upstream
@@ -305,6 +306,28 @@ def _bounded(resolver: Resolver, host: str, port: int, timeout: float) -> list[s
 def _system_lookup(host: str, port: int) -> list[str]:
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [str(sockaddr[0]) for *_, sockaddr in answers]
+
+
+def remembering(policy: OutboundPolicy, seconds: float = 60.0) -> OutboundPolicy:
+    """`policy` for a run of many fetches: names are looked up once in so many seconds.
+
+    Every fetch still judges the answer and connects to what it judged, so an old answer is as safe as a new one.
+    """
+    known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+
+    def system(host: str, port: int) -> list[str]:
+        return _system_lookup(host if policy.approves(host, port) else host + ".", port)
+
+    ask = policy.resolver or system
+
+    def resolver(host: str, port: int) -> list[str]:
+        since, found = known.get((host, port), (0.0, []))
+        if not found or time.monotonic() - since > seconds:
+            found = ask(host, port)
+            known[host, port] = (time.monotonic(), found)
+        return found
+
+    return replace(policy, resolver=resolver)
 
 
 # -- judging addresses -----------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ kinds: Registry[TaskKind] = Registry(
     "brainstem.kinds",
     noun="task kind",
     builtin={
+        "crawl.site": "webapp.crawl.kind:CRAWL",
         "summary": "webapp.summaries.kind:SUMMARY",
         "knowledge.read": "webapp.knowledge.kind:READ",
         "knowledge.remove": "webapp.knowledge.kind:REMOVE",

@@ -8,11 +8,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from webapp.core.errors import TaskCancelled, TaskInterrupted, TaskLost, TaskParked, TaskTimedOut
 from webapp.tasks import store
+from webapp.tasks.models import Task
 from webapp.tasks.store import Event, Row
 
 if TYPE_CHECKING:
@@ -140,6 +145,16 @@ class TaskRun:
             self.check()
             self.save(key, work())
         return self._checkpoint[key]
+
+    @contextmanager
+    def unit(self) -> Iterator[Session]:
+        """A short transaction for rows of an area that only the owner of this task can commit (rule 4: fencing)."""
+        with self.rt.unit() as db:
+            mine = select(Task.id).where(Task.id == self.id, Task.fence == self.fence, Task.status == "running")
+            if db.scalar(mine.with_for_update(read=True)) is None:
+                self.lost = True
+                raise TaskLost("another worker owns this task")
+            yield db
 
     # -- children ------------------------------------------------------------------------------------------------
 

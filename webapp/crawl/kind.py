@@ -1,0 +1,95 @@
+"""`crawl.site`: read a site, a list of pages, a sitemap or a feed into a collection."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from webapp.crawl import service
+from webapp.crawl.engine import Crawler
+from webapp.crawl.fetching import Fetcher, Validators
+from webapp.crawl.frontier import Frontier
+from webapp.crawl.reading import Reader
+from webapp.crawl.schemas import CrawlParams
+from webapp.crawl.spool import Spool
+from webapp.knowledge.service import web
+from webapp.tasks.kinds import TaskKind
+from webapp.tasks.service import outbound_policy
+
+if TYPE_CHECKING:
+    from webapp.core.context import Ctx
+    from webapp.tasks.run import TaskRun
+
+
+def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
+    """The collection must be the caller's to change; a private host must be one the operator approved."""
+    from webapp.core.addresses import precheck_url
+    from webapp.knowledge.service import collections
+
+    given = params.get("collection_id")
+    row = collections.writable(ctx, given) if given else collections.default(ctx)
+    params["collection_id"] = row.id
+    policy = outbound_policy(ctx.rt.settings)
+    for url in params["urls"]:
+        precheck_url(url, policy)
+
+
+def run(task: TaskRun) -> dict[str, Any]:
+    params = CrawlParams.model_validate(task.params)
+    crawl_id, finished = service.begin(task, params)
+    if not finished:
+        _crawl(task, params, crawl_id)
+    task.progress(99, "Finishing")
+    result = service.finish(task, params, crawl_id)
+    Spool(task.rt.settings, crawl_id).clear()
+    return result
+
+
+def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str) -> None:
+    assert params.collection_id is not None
+    known = {row.key: row for row in web.known(task.rt, params.collection_id)}
+    validators = {
+        key: Validators(row.document_id, row.etag, row.last_modified)
+        for key, row in known.items()
+        if (row.etag or row.last_modified) and not params.fresh
+    }
+    spool = Spool(task.rt.settings, crawl_id)
+    frontier = Frontier(task, crawl_id)
+    fetcher = Fetcher(
+        outbound_policy(task.rt.settings), spool, frontier.seen, validators=validators, stopped=task.stopped,
+        asked_for=set(params.urls),
+    )  # fmt: skip
+    document_of = {key: row.document_id for key, row in known.items()}
+    reader = Reader(task.rt, params.collection_id, params.source_id, spool, document_of, task.stopped)
+    links = _once(lambda: service.known_links(task.rt, params.collection_id or "", crawl_id) if validators else {})
+    crawler = Crawler(task, params, frontier, fetcher, reader, lambda url: links().get(url, []))
+    try:
+        crawler.run()
+    finally:
+        crawler._confirm()
+
+
+def _once(make: Callable[[], dict[str, list[str]]]) -> Callable[[], dict[str, list[str]]]:
+    made: list[dict[str, list[str]]] = []
+
+    def get() -> dict[str, list[str]]:
+        if not made:
+            made.append(make() or defaultdict(list))
+        return made[0]
+
+    return get
+
+
+CRAWL = TaskKind(
+    name="crawl.site",
+    label="Crawl",
+    queue="crawling",
+    params=CrawlParams,
+    run=run,
+    prepare=prepare,
+    description="Reads a site, single pages, a sitemap or a feed into a collection, politely.",
+    time_limit=12 * 3600,
+    max_attempts=5,
+    examples=[{"urls": ["https://example.org/"], "max_pages": 50}],
+)

@@ -1,0 +1,226 @@
+"""Crawls: start, look at, stop, refresh; and the books a running one keeps."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+
+from webapp.core.context import Actor, Ctx
+from webapp.core.db import new_id, utcnow
+from webapp.core.errors import AppError, BadRequest, NotFound
+from webapp.core.paging import Page, keyset
+from webapp.crawl import frontier
+from webapp.crawl.models import FATES, Crawl, CrawlUrl
+from webapp.crawl.schemas import CrawlParams
+
+if TYPE_CHECKING:
+    from webapp.runtime import Runtime
+    from webapp.tasks.run import TaskRun
+
+REFRESH_LIMIT = 1000
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+
+def start(ctx: Ctx, params: dict[str, Any]) -> Crawl:
+    """Store a crawl and its task. Raises BadRequest naming the field, NotFound or Forbidden for the collection."""
+    from webapp.tasks import service as tasks
+
+    values = tasks.start(ctx, "crawl.site", params, title=_title(params))
+    row = Crawl(**_columns(values["id"], values["owner_id"], values["params"]))
+    ctx.db.add(row)
+    ctx.db.flush()
+    return row
+
+
+def _columns(task_id: str, owner_id: str | None, params: dict[str, Any]) -> dict[str, Any]:
+    config = {name: value for name, value in params.items() if name not in ("urls", "collection_id", "source_id", "name")}
+    return {"id": new_id(), "task_id": task_id, "owner_id": owner_id, "collection_id": params["collection_id"],
+            "source_id": params.get("source_id"), "name": params.get("name") or _title(params),
+            "seeds": params["urls"], "config": config, "counts": {}}  # fmt: skip
+
+
+def _title(params: dict[str, Any]) -> str:
+    if params.get("name"):
+        return str(params["name"])
+    given = params.get("urls") or [""]
+    first = str(given[0]).partition("://")[2].rstrip("/")[:80] or str(given[0])[:80]
+    return f"Read {first}" + (f" and {len(given) - 1} more" if len(given) > 1 else "")
+
+
+def refresh(ctx: Ctx, document_ids: Sequence[str]) -> list[Crawl]:
+    """Read pages again, by conditional requests: one crawl for each collection. Unknown ids are left out."""
+    from webapp.knowledge.service import web
+
+    by_collection: defaultdict[str, list[str]] = defaultdict(list)
+    for _, collection_id, url in web.addresses(ctx, list(document_ids)[:REFRESH_LIMIT]):
+        by_collection[collection_id].append(url)
+    return [
+        start(ctx, {"urls": found, "collection_id": collection_id, "read_as": "page", "max_depth": 0,
+                    "max_pages": len(found), "max_hosts": 100, "name": f"Refresh {len(found)} pages"})
+        for collection_id, found in by_collection.items()
+    ]  # fmt: skip
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """A crawl with its task and how many addresses met which fate."""
+
+    crawl: Crawl
+    task: Any  # None when the task was deleted
+    fates: Counter[str]
+
+    @property
+    def total(self) -> int:
+        return sum(self.fates.values())
+
+
+def _mine(ctx: Ctx) -> ColumnElement[bool]:
+    if ctx.user.id is None and ctx.user.is_admin:
+        return Crawl.id.is_not(None)
+    return Crawl.owner_id == ctx.user.id if ctx.user.id else Crawl.owner_id.is_(None)
+
+
+def list_(ctx: Ctx, *, cursor: str | None = None, limit: int = 50, collection_id: str | None = None) -> Page[Job]:
+    """The caller's crawls, newest first. Three queries however many there are."""
+    stmt = select(Crawl).where(_mine(ctx))
+    if collection_id:
+        stmt = stmt.where(Crawl.collection_id == collection_id[:40])
+    page = keyset(ctx.db, stmt, Crawl.id, cursor=cursor, limit=max(1, min(200, limit)))
+    return Page(_jobs(ctx, list(page.items)), page.next_cursor, page.prev_cursor)
+
+
+def get(ctx: Ctx, crawl_id: str) -> Job:
+    """The caller's crawl, by its own id or that of its task. Raises NotFound for a stranger's, exactly as for none."""
+    one = crawl_id[:40]
+    row = ctx.db.scalar(select(Crawl).where(_mine(ctx), or_(Crawl.id == one, Crawl.task_id == one)))
+    if row is None:
+        raise NotFound("there is no such crawl")
+    return _jobs(ctx, [row])[0]
+
+
+def _jobs(ctx: Ctx, rows: list[Crawl]) -> list[Job]:
+    from webapp.tasks import service as tasks
+
+    counted = frontier.fates(ctx.db, [row.id for row in rows])
+    found = tasks.by_ids(ctx, [row.task_id for row in rows if row.task_id])
+    return [Job(row, found.get(row.task_id or ""), counted[row.id]) for row in rows]
+
+
+def addresses(
+    ctx: Ctx, crawl_id: str, *, state: str | None = None, q: str | None = None, cursor: str | None = None,
+    limit: int = 100,
+) -> Page[CrawlUrl]:  # fmt: skip
+    """Each address with its fate, the one found last first."""
+    row = get(ctx, crawl_id).crawl
+    stmt: Select[Any] = select(CrawlUrl).where(CrawlUrl.crawl_id == row.id)
+    if state:
+        if state not in FATES:
+            raise BadRequest(f"state: use one of {', '.join(FATES)}",
+                             details=[{"loc": ["state"], "msg": f"use one of {', '.join(FATES)}", "type": "enum"}])  # fmt: skip
+        stmt = stmt.where(CrawlUrl.state == state)
+    if q:
+        plain = q[:200].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("\0", "")
+        stmt = stmt.where(CrawlUrl.url.ilike(f"%{plain}%", escape="\\"))
+    return keyset(ctx.db, stmt, CrawlUrl.id, cursor=cursor, limit=max(1, min(500, limit)))
+
+
+def reasons(ctx: Ctx, crawl: Crawl) -> list[tuple[str, str, int]]:
+    """(state, reason, number) of what was left out or failed, the most frequent first."""
+    of = (CrawlUrl.crawl_id == crawl.id, CrawlUrl.state.in_(("skipped", "failed")))
+    number = func.count()
+    stmt = select(CrawlUrl.state, CrawlUrl.reason, number).where(*of).group_by(CrawlUrl.state, CrawlUrl.reason)
+    return [(row[0], row[1] or "", row[2]) for row in ctx.db.execute(stmt.order_by(number.desc()).limit(30))]
+
+
+def cancel(ctx: Ctx, crawl_id: str) -> Job:
+    """Stop it within seconds; what was read stays. Raises Conflict when it is over."""
+    from webapp.tasks import service as tasks
+
+    job = get(ctx, crawl_id)
+    if job.task is None:
+        raise NotFound("the task of this crawl is not there any more")
+    tasks.cancel(ctx, job.task.id)
+    return get(ctx, job.crawl.id)
+
+
+# -- the books of a running one --------------------------------------------------------------------------------------
+
+
+def begin(task: TaskRun, params: CrawlParams) -> tuple[str, bool]:
+    """(crawl id, it was finished before) of a task; made here when the task was started by its kind's name."""
+    with task.unit() as db:
+        row = db.scalar(select(Crawl).where(Crawl.task_id == task.id))
+        if row is None:
+            row = Crawl(**_columns(task.id, task.owner_id, params.model_dump(mode="json")))
+            db.add(row)
+            db.flush()
+        return row.id, row.finished_at is not None
+
+
+def known_links(rt: Runtime, collection_id: str, but: str) -> dict[str, list[str]]:
+    """page -> addresses found on it, from the last finished crawl of a collection: where unchanged pages lead."""
+    last = select(Crawl.id).where(Crawl.collection_id == collection_id, Crawl.id != but, Crawl.finished_at.is_not(None))
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    with rt.unit(write=False) as db:
+        crawls = list(db.scalars(last.order_by(Crawl.id.desc()).limit(5)))
+        stmt = select(CrawlUrl.found_on, CrawlUrl.url).where(CrawlUrl.crawl_id.in_(crawls), CrawlUrl.found_on.is_not(None))
+        for page, url in db.execute(stmt.order_by(CrawlUrl.id).limit(100_000)):
+            found[page].append(url)
+    return found
+
+
+def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
+    """Close the books, and have what was read analysed and embedded without a further request (M028)."""
+    with task.unit() as db:
+        counted = frontier.fates(db, [crawl_id])[crawl_id]
+        stmt = select(CrawlUrl.reason, func.count()).where(CrawlUrl.crawl_id == crawl_id, CrawlUrl.state == "fetched")
+        made = {row[0]: row[1] for row in db.execute(stmt.group_by(CrawlUrl.reason))}
+        finished: datetime = utcnow()
+        row = db.get(Crawl, crawl_id)
+        seen = row.counts if row else {}
+        db.execute(update(Crawl).where(Crawl.id == crawl_id, Crawl.finished_at.is_(None)).values(finished_at=finished))
+    followed = _follow_up(task, params, counted["fetched"])
+    return {
+        "crawl_id": crawl_id,
+        "collection_id": params.collection_id,
+        "pages": counted["fetched"] - made.get("list", 0) + counted["unchanged"],
+        "new": made.get("new", 0),
+        "changed": made.get("changed", 0),
+        "unchanged": counted["unchanged"],
+        "skipped": counted["skipped"] + seen.get("not shown", 0),
+        "failed": counted["failed"],
+        "bytes": seen.get("bytes", 0),
+        "next": followed,
+    }
+
+
+def _follow_up(task: TaskRun, params: CrawlParams, fetched: int) -> list[str]:
+    """Start what makes the new pages findable; tasks of other areas are started by the names of their kinds."""
+    from webapp.tasks import service as tasks
+    from webapp.tasks.kinds import kinds
+
+    known = {name for name, _ in kinds.all()}
+    wanted: list[tuple[str, dict[str, Any]]] = [("knowledge.embed", {"collection_id": params.collection_id})]
+    wanted.append(("knowledge.quality", {"collection_id": params.collection_id}))
+    started = []
+    for name, given in wanted if fetched else []:
+        if name not in known:
+            continue
+        try:
+            with task.rt.unit() as db:
+                owner = Actor(task.owner_id, "crawler", via="system", is_admin=task.owner_id is None)
+                ctx = Ctx(task.rt, db, owner, request_id=task.request_id or "-")
+                started.append(tasks.start(ctx, name, given)["id"])
+        except AppError as error:  # the pages are stored all the same; the schedules will find them
+            task.log(f"{name} was not started: {error.message}", "warning")
+    return started

@@ -1,0 +1,75 @@
+"""Documents that are pages of the web, as the crawler needs them: what a conditional request may say, and what was
+found unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Select, select, update
+
+from webapp.core.context import Ctx
+from webapp.core.db import utcnow
+from webapp.core.errors import NotFound
+from webapp.knowledge.models import Collection, Document, DocumentVersion
+from webapp.knowledge.service.collections import may_read
+
+if TYPE_CHECKING:
+    from webapp.runtime import Runtime
+
+
+class Known(NamedTuple):
+    document_id: str
+    key: str
+    etag: str | None
+    last_modified: str | None
+
+
+def known(rt: Runtime, collection_id: str, limit: int = 50_000) -> list[Known]:
+    """The pages a collection has."""
+    columns = (Document.id, Document.key, Document.etag, Document.last_modified)
+    stmt = select(*columns).where(Document.collection_id == collection_id, Document.url.is_not(None))
+    with rt.unit(write=False) as db:
+        return [Known(*row) for row in db.execute(stmt.order_by(Document.id).limit(limit))]
+
+
+def confirm(rt: Runtime, document_ids: Sequence[str]) -> None:
+    """Asked, and not changed."""
+    if document_ids:
+        with rt.unit() as db:
+            db.execute(update(Document).where(Document.id.in_(document_ids)).values(checked_at=utcnow()))
+
+
+def read_at(rt: Runtime, version_id: str | None, moment: datetime | None) -> str | None:
+    """"new" or "changed" when that version was made of what was fetched at `moment`, else None."""
+    stmt = select(DocumentVersion.fetched_at, DocumentVersion.number).where(DocumentVersion.id == version_id)
+    with rt.unit(write=False) as db:
+        row = db.execute(stmt).first()
+    if row is None or moment is None or abs((row.fetched_at - moment).total_seconds()) > 0.001:
+        return None
+    return "new" if row.number == 1 else "changed"
+
+
+def addresses(ctx: Ctx, document_ids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(document id, collection id, url) of pages the caller may read; ids of others are left out."""
+    stmt = _readable(ctx).with_only_columns(Document.id, Document.collection_id, Document.url)
+    return [(row[0], row[1], row[2]) for row in ctx.db.execute(stmt.where(Document.id.in_(document_ids)))]
+
+
+def pages(ctx: Ctx) -> Select[tuple[Document]]:
+    """Every page the caller may read, for lists."""
+    return _readable(ctx)
+
+
+def page(ctx: Ctx, document_id: str) -> tuple[Document, DocumentVersion | None]:
+    """A page with its current text. Raises NotFound for a stranger's, exactly as for none."""
+    row = ctx.db.scalar(_readable(ctx).where(Document.id == document_id[:40]))
+    if row is None:
+        raise NotFound("there is no such page")
+    return row, ctx.db.get(DocumentVersion, row.version_id) if row.version_id else None
+
+
+def _readable(ctx: Ctx) -> Select[tuple[Document]]:
+    mine = select(Document).join(Collection, Collection.id == Document.collection_id)
+    return mine.where(Document.url.is_not(None), may_read(ctx.user))
