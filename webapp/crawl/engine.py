@@ -69,7 +69,7 @@ class Crawler:
         self.jobs: queue.SimpleQueue[Callable[[], Outcome] | None] = queue.SimpleQueue()
         self.readings: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self.outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self.in_flight = self.being_read = self.pages = self.lists = 0
+        self.in_flight = self.being_read = self.pages = self.requests = self.lists = 0
         self.unread: list[Item] = []
         self.held: defaultdict[str, list[Item]] = defaultdict(list)  # wait for the page they name as their original
         self.settled: set[str] = set()
@@ -83,7 +83,9 @@ class Crawler:
 
     def run(self) -> None:
         """Until nothing is left or a cap is reached. Raises what ends a task early; the rows stay as committed."""
-        threads = [threading.Thread(target=self._fetching, name=f"crawl-fetch-{n}", daemon=True) for n in range(FETCHERS)]
+        threads = [
+            threading.Thread(target=self._fetching, name=f"crawl-fetch-{n}", daemon=True) for n in range(FETCHERS)
+        ]
         threads += [threading.Thread(target=self._reading, name=f"crawl-read-{n}", daemon=True) for n in range(READERS)]
         try:
             self._resume()
@@ -108,6 +110,7 @@ class Crawler:
             self.reader.remember(url, sign)
         counts = self.frontier.counts
         self.pages = counts["fetched"] + counts["unchanged"] + counts["reading"]
+        self.requests = self.pages + counts["failed"]
         for item in waiting:
             self._queue(item)
         for item in unread:
@@ -213,7 +216,7 @@ class Crawler:
                 return
             if host.rules is None:
                 host.asking = True
-                self._start(host, now, lambda item=host.queue[0]: self.fetcher.robots(item, host.name))  # type: ignore[misc]
+                self._start(host, now, lambda item=host.queue[0]: self.fetcher.rules(item, host.name))  # type: ignore[misc]
                 return
             item = host.queue.popleft()
             if not host.rules.allows(urls.path_of(item.url)):
@@ -233,10 +236,14 @@ class Crawler:
             if not self.in_flight:
                 self.cap = ("page_cap", f"The crawl was limited to {params.max_pages:,} pages.")
             return True
+        if self.requests >= 4 * params.max_pages + 100:
+            self.cap = ("request_cap", f"{self.requests:,} requests gave {self.pages:,} pages; that was enough.")
+            return True
         if self.frontier.bytes > params.max_mb * 2**20:
             self.cap = ("byte_cap", f"The crawl was limited to {params.max_mb:,} MB.")
             return True
         self.pages += 1
+        self.requests += 1
         return False
 
     def _start(self, host: Host, now: float, job: Callable[[], Outcome]) -> None:
@@ -325,7 +332,9 @@ class Crawler:
             return
         if item.depth == 0 and item.found_on is None:  # the address a person gave moved: that is where they meant
             self.sites.add(urls.site_of(target))
-        self._offer(target, item.kind, item.depth, item.url, hops=item.hops + 1, asked=item.url in self.fetcher.asked_for)
+        self._offer(
+            target, item.kind, item.depth, item.url, hops=item.hops + 1, asked=item.url in self.fetcher.asked_for
+        )
 
     def _await_reading(self, item: Item) -> None:
         """A page that names another as its original waits for that one, if this crawl may read it."""

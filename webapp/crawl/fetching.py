@@ -27,7 +27,9 @@ TIMEOUT = 30.0  # seconds for a whole fetch (drill A29)
 PAGE_BYTES = 10 * 2**20
 ACCEPT = "text/html,application/xhtml+xml,application/pdf;q=0.9,text/*;q=0.9,*/*;q=0.5"
 READABLE = ("text/", "application/")  # families; what they hold is judged by the reader
-REFUSED = re.compile(r"application/(?:javascript|x-javascript|wasm|font|x-font|octet-stream$|x-shockwave|zip$|x-msdownload)")
+REFUSED = re.compile(
+    r"application/(?:javascript|x-javascript|wasm|font|x-font|octet-stream$|x-shockwave|zip$|x-msdownload)"
+)
 REDIRECTS = (301, 302, 303, 307, 308)
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 ATTEMPTS = 3
@@ -91,7 +93,7 @@ class Fetcher:
 
     # -- robots.txt ------------------------------------------------------------------------------------------------
 
-    def robots(self, item: Item, host: str) -> Answer:
+    def rules(self, item: Item, host: str) -> Answer:
         """Rules of the host of `item`, which itself is not fetched yet."""
         found = self._robots_of(urls.origin_of(item.url))
         return Answer(item, host, "robots", rules=found.rules_for(ROBOT), sitemaps=found.sitemaps, notes=found.notes)

@@ -148,5 +148,3 @@ class Reader:
                     return Reading(item, "skipped", "near_duplicate", f"{share:.0%} the same as {other}")
             self.near.add(item.url, sign)
         return None
-
-

@@ -40,7 +40,9 @@ def start(ctx: Ctx, params: dict[str, Any]) -> Crawl:
 
 
 def _columns(task_id: str, owner_id: str | None, params: dict[str, Any]) -> dict[str, Any]:
-    config = {name: value for name, value in params.items() if name not in ("urls", "collection_id", "source_id", "name")}
+    config = {
+        name: value for name, value in params.items() if name not in ("urls", "collection_id", "source_id", "name")
+    }
     return {"id": new_id(), "task_id": task_id, "owner_id": owner_id, "collection_id": params["collection_id"],
             "source_id": params.get("source_id"), "name": params.get("name") or _title(params),
             "seeds": params["urls"], "config": config, "counts": {}}  # fmt: skip
@@ -173,9 +175,11 @@ def known_links(rt: Runtime, collection_id: str, but: str) -> dict[str, list[str
     found: defaultdict[str, list[str]] = defaultdict(list)
     with rt.unit(write=False) as db:
         crawls = list(db.scalars(last.order_by(Crawl.id.desc()).limit(5)))
-        stmt = select(CrawlUrl.found_on, CrawlUrl.url).where(CrawlUrl.crawl_id.in_(crawls), CrawlUrl.found_on.is_not(None))
+        stmt = select(CrawlUrl.found_on, CrawlUrl.url).where(
+            CrawlUrl.crawl_id.in_(crawls), CrawlUrl.found_on.is_not(None)
+        )
         for page, url in db.execute(stmt.order_by(CrawlUrl.id).limit(100_000)):
-            found[page].append(url)
+            found[page or ""].append(url)
     return found
 
 

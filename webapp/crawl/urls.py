@@ -114,7 +114,7 @@ class Links:
 
     def resolve(self, href: str, base: str, origin: str) -> str | None:
         """The normalised URL, or None for what leads to no page. origin: "https://host" of `base`."""
-        if SIMPLE.fullmatch(href):  # the common spelling needs no parser
+        if len(href) < 1000 and SIMPLE.fullmatch(href):  # the common spelling needs no parser
             return origin + href
         return self._plain(href, base)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Select, select, update
 
@@ -42,7 +42,7 @@ def confirm(rt: Runtime, document_ids: Sequence[str]) -> None:
 
 
 def read_at(rt: Runtime, version_id: str | None, moment: datetime | None) -> str | None:
-    """"new" or "changed" when that version was made of what was fetched at `moment`, else None."""
+    """ "new" or "changed" when that version was made of what was fetched at `moment`, else None."""
     stmt = select(DocumentVersion.fetched_at, DocumentVersion.number).where(DocumentVersion.id == version_id)
     with rt.unit(write=False) as db:
         row = db.execute(stmt).first()
@@ -54,10 +54,10 @@ def read_at(rt: Runtime, version_id: str | None, moment: datetime | None) -> str
 def addresses(ctx: Ctx, document_ids: Sequence[str]) -> list[tuple[str, str, str]]:
     """(document id, collection id, url) of pages the caller may read; ids of others are left out."""
     stmt = _readable(ctx).with_only_columns(Document.id, Document.collection_id, Document.url)
-    return [(row[0], row[1], row[2]) for row in ctx.db.execute(stmt.where(Document.id.in_(document_ids)))]
+    return [(row[0], row[1], row[2] or "") for row in ctx.db.execute(stmt.where(Document.id.in_(document_ids)))]
 
 
-def pages(ctx: Ctx) -> Select[tuple[Document]]:
+def pages(ctx: Ctx) -> Select[Any]:
     """Every page the caller may read, for lists."""
     return _readable(ctx)
 
@@ -70,6 +70,6 @@ def page(ctx: Ctx, document_id: str) -> tuple[Document, DocumentVersion | None]:
     return row, ctx.db.get(DocumentVersion, row.version_id) if row.version_id else None
 
 
-def _readable(ctx: Ctx) -> Select[tuple[Document]]:
+def _readable(ctx: Ctx) -> Select[Any]:
     mine = select(Document).join(Collection, Collection.id == Document.collection_id)
     return mine.where(Document.url.is_not(None), may_read(ctx.user))
