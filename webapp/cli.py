@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from webapp import __version__
+from webapp.knowledge.cli import reindex
 from webapp.operations.cli import ops
 from webapp.settings import OPTIONS, Settings, SettingsError, load
 
@@ -159,6 +160,7 @@ def set_password(username: str, password: str) -> None:
 
 
 main.add_command(ops)
+main.add_command(reindex)
 
 
 @main.command()

@@ -56,6 +56,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "PasswordIn": {"current_password": "x", "new_password": "x"},
     "ApiKeyIn": {"name": "x", "scopes": ["tasks:read"], "expires_at": None},
     "UserActiveIn": {"is_active": True},
+    "EmbedIn": {"text": "x", "texts": ["x"], "embedder": "minilm", "metric": "dot"},
     "PauseIn": {"reason": "x"},
 }
 VALUES: list[Any] = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from webapp.core.vectors import IndexMissing, IndexTrouble
+from webapp.core.vectors import IndexHeld, IndexMissing, IndexTrouble
 
 if TYPE_CHECKING:
     from webapp.core.vectors import Floats
@@ -181,8 +181,8 @@ class Folder(_Chroma):
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             held.close()
-            raise IndexTrouble("The vector index is held by the running server.",
-                               suggestion="Ask the server, or stop it first.") from None  # fmt: skip
+            raise IndexHeld("The vector index is held by the running server.",
+                            suggestion="Ask the server, or stop it first.") from None  # fmt: skip
         self._held = held
 
     def _identity(self) -> tuple[int, int] | None:

@@ -26,6 +26,12 @@ class IndexMissing(IndexTrouble):
     code = "vector_index_missing"
 
 
+class IndexHeld(IndexTrouble):
+    """Another process, the server, has the index."""
+
+    code = "vector_index_held"
+
+
 class Vectors(Protocol):
     """Named sets of vectors of one dimension each, compared by cosine. Every method raises IndexTrouble."""
 

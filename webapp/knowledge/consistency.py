@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from webapp.knowledge.embed import Plan, count_pending, drop_orphans, plan
 from webapp.knowledge.models import Chunk, Collection, Document
-from webapp.knowledge.vectors import IndexMissing, IndexTrouble, index_name
+from webapp.knowledge.vectors import IndexHeld, IndexMissing, IndexTrouble, index_name
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
@@ -117,8 +117,8 @@ def reindex(
 def _openable(rt: Runtime, note: Callable[[str], None]) -> None:
     try:
         rt.vectors.names()
-    except IndexMissing:
-        return
+    except (IndexMissing, IndexHeld):
+        raise
     except IndexTrouble as error:
         erase = getattr(rt.vectors, "erase", None)
         if erase is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, tuple_, update
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from webapp.embedding.base import Vectors as Floats
     from webapp.runtime import Runtime
 
+KIND = "knowledge.embed"
 BATCH = 64  # chunks of one checkpoint
 REMOVALS = 1000
 
@@ -80,35 +81,34 @@ def _plan(row: Collection) -> Plan:
 
 
 def request(given: Ctx | Runtime, collection_id: str) -> str | None:
-    """Start a task that embeds the collection, unless one waits already; its id, or None when nothing is to do.
+    """Start a task of the collection's owner that embeds it; its id, or None if one waits or nothing is to do.
 
     Call it after the chunks are stored (or in the same unit). A task that runs may have had its last look, so only one
     that waits counts.
     """
-    from webapp.core.context import Ctx
+    from webapp.core.context import SYSTEM, Ctx
 
     if isinstance(given, Ctx):
         return _request(given, collection_id)
-    from webapp.core.context import SYSTEM
-
     with given.unit() as db:
         return _request(Ctx(given, db, SYSTEM, request_id="embedding"), collection_id)
 
 
 def _request(ctx: Ctx, collection_id: str) -> str | None:
-    from dataclasses import replace
-
     from webapp.tasks import service as tasks
 
     row = ctx.db.get(Collection, collection_id)
-    if row is None or row.removed_at is not None:
-        return None
     params = {"collection_id": collection_id}
-    waiting = tasks.waiting(ctx, "knowledge.embed", params)
-    if waiting is not None:
-        return waiting
+    if row is None or row.removed_at is not None or not _has_work(ctx.db, row) or tasks.waits(ctx.db, KIND, params):
+        return None
     owner = replace(ctx, user=replace(ctx.user, id=row.owner_id))
-    return str(tasks.start(owner, "knowledge.embed", params, title=f"Embed {row.name}")["id"])
+    return str(tasks.start(owner, KIND, params, title=f"Embed {row.name}")["id"])
+
+
+def _has_work(db: Session, row: Collection) -> bool:
+    pending = select(Document.id).where(Document.collection_id == row.id, Document.pending_chunks > 0).limit(1)
+    removals = select(VectorRemoval.chunk_id).where(VectorRemoval.collection_id == row.id).limit(1)
+    return row.building is not None or db.scalar(pending) is not None or db.scalar(removals) is not None
 
 
 def change(ctx: Ctx, row: Collection, embedder: str | None = None) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from webapp.core.vectors import IndexMissing, IndexTrouble, Vectors
+from webapp.core.vectors import IndexHeld, IndexMissing, IndexTrouble, Vectors
 
-__all__ = ["IndexMissing", "IndexTrouble", "Vectors", "index_name", "parse_name"]
+__all__ = ["IndexHeld", "IndexMissing", "IndexTrouble", "Vectors", "index_name", "parse_name"]
 
 PREFIX = "kb-"
 

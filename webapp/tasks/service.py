@@ -166,13 +166,6 @@ def _mine(ctx: Ctx) -> ColumnElement[bool]:
     return true() if ctx.user.is_admin else Task.owner_id.is_(None)
 
 
-def waiting(ctx: Ctx, kind: str, params: dict[str, Any]) -> str | None:
-    """The task of this kind with exactly these parameters that has not begun, or will begin again, if there is one."""
-    stmt = select(Task.id, Task.params).where(Task.kind == kind, Task.status.in_(("queued", "retrying")))
-    found = ctx.db.execute(stmt.where(Task.cancel_requested.is_(False)).order_by(Task.id).limit(1000))
-    return next((row.id for row in found if row.params == params), None)
-
-
 def list_(
     ctx: Ctx,
     *,
@@ -234,7 +227,8 @@ def active_of(db: Session, task_ids: Collection[str]) -> set[str]:
 
 def waits(db: Session, kind: str, params: dict[str, Any]) -> bool:
     """Whether a task of this kind with these parameters is still to begin."""
-    rows = db.scalars(select(Task.params).where(Task.kind == kind, Task.status.in_(("queued", "retrying"))))
+    waiting = (Task.kind == kind) & Task.status.in_(("queued", "retrying")) & Task.cancel_requested.is_(False)
+    rows = db.scalars(select(Task.params).where(waiting))
     return any(row == params for row in rows)
 
 
