@@ -34,7 +34,7 @@ def reindex(unit: Any, collection: str | None, check: bool, full: bool, as_json:
         found = [one for one in (consistency.check(rt, ident) for ident in ids) if one is not None]
         _print(found, as_json)
         sys.exit(0 if all(one.sound for one in found) else 1)
-    if rt.settings.distributed or _held(rt):
+    if rt.roles or _held(rt):  # with roles, workers are processes of their own
         with unit() as ctx:
             _leave_it_to_the_server(ctx, ids if collection else [None], full, as_json)
         return
