@@ -89,9 +89,7 @@ def postgres_ours(home: Path, port: int, jobs: int) -> dict[str, float]:
                 h.wait_for(lambda: workers(rt) == 2, 30)
                 time.sleep(1.0)
                 before = h.cpu_seconds(child.pid)
-                hold.pipeline().rename("held", "brainstem:interactive").lpush(
-                    "brainstem:bell:interactive", 1, 1
-                ).execute()
+                hold.rename("held", "brainstem:interactive")
                 found = embedded.finish(rt, jobs, h.redis_client(port, 6))
                 cpu = h.cpu_seconds(child.pid) - before
         finally:

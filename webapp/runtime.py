@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dramatiq.broker import Broker
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from webapp import settings as settings_module
-from webapp.core.broker import memory_broker, redis_broker, wake_message
+from webapp.core.broker import MemoryBroker, RedisBroker, WakeBroker
 from webapp.core.bus import Bell, Bus, MemoryBus, RedisBus
 from webapp.core.chroma import Absent, Folder, Server
 from webapp.core.db import make_engine, make_sessions, unit_of_work
@@ -36,7 +35,7 @@ class Runtime:
     settings: Settings
     engine: Engine
     sessions: sessionmaker[Session]
-    broker: Broker
+    broker: WakeBroker
     bus: Bus
     limits: Limits
     vectors: Vectors
@@ -110,7 +109,7 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
     settings.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     url = settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}"
     engine = make_engine(url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
-    broker = memory_broker()
+    broker = MemoryBroker()
     vectors = Folder(settings.home_dir / "chroma")
     return Runtime(
         settings=settings,
@@ -121,8 +120,8 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
         limits=MemoryLimits(),
         vectors=vectors,
         secret_key=secret_key,
-        wake=lambda queue, task_id: _ignore(broker.enqueue(wake_message(queue, task_id))),
-        depth=lambda queue: broker.queues[queue].qsize(),
+        wake=broker.wake,
+        depth=broker.depth,
         roles=(),
         closers=[vectors.close],
     )
@@ -131,7 +130,7 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
 def _distributed(settings: Settings, secret_key: str) -> Runtime:
     engine = make_engine(settings.database_url, pool_size=settings.pool_size)
     sender = RedisSender(settings.redis_url)
-    broker = redis_broker(settings.redis_url, sender.send)
+    broker = RedisBroker(settings.redis_url, sender.send)
     bus = RedisBus(settings.redis_url, sender.send)
     vectors = Server(settings.chroma_url) if settings.chroma_url else Absent()
     runtime = Runtime(
@@ -143,7 +142,7 @@ def _distributed(settings: Settings, secret_key: str) -> Runtime:
         limits=RedisLimits(settings.redis_url),
         vectors=vectors,
         secret_key=secret_key,
-        wake=lambda queue, task_id: sender.send(lambda pipe: broker.enqueue_on(pipe, wake_message(queue, task_id))),
+        wake=broker.wake,
         depth=broker.depth,
         roles=("fast", "inference", "crawling", "embedding"),
         closers=[sender.close, bus.close, vectors.close],
@@ -168,8 +167,4 @@ def _trouble(check: Callable[[], Any]) -> str | None:
         check()
     except Exception as exc:
         return type(exc).__name__
-    return None
-
-
-def _ignore(_value: Any) -> None:
     return None

@@ -10,10 +10,10 @@ import logging
 import signal
 import threading
 import time
-from typing import Any
 
 from webapp import runtime
 from webapp.core import logs
+from webapp.core.broker import PullingThread
 from webapp.core.jobs import ROLES
 from webapp.runtime import Runtime
 from webapp.settings import Settings, load
@@ -35,49 +35,40 @@ def prepare(settings: Settings | None = None) -> Runtime:
 
 
 class WorkerGroup:
-    """Dramatiq workers of some queues in this process, with the host that keeps their leases.
+    """Dramatiq's worker threads of some queues in this process, with the host that keeps their leases.
 
-    One Dramatiq `Worker` per queue, so that a queue full of slow work never takes another's threads.
+    Each queue has threads of its own, so that one full of slow work never takes another's. A thread takes a wake-up
+    when it is free to run a task and never before: the rest stays for other processes (rule 15).
     """
 
     def __init__(self, rt: Runtime, role: str) -> None:
         self.rt, self.role = rt, role
         self.queues = ROLES[role]
-        self.workers: list[Any] = []
+        self.threads: list[PullingThread] = []
         self.host = WorkerHost(rt, role, self.queues, sum(rt.settings.threads_of(queue) for queue in self.queues))
 
     def start(self) -> None:
         set_host(self.host)
         actors = importlib.import_module(ACTORS)
-        import dramatiq
-
         if actors.broker.broker is not self.rt.broker:
             raise RuntimeError("actors were loaded for another runtime")
         self.host.start()
         for queue in self.queues:
-            threads = self.rt.settings.threads_of(queue)
-            worker = dramatiq.Worker(self.rt.broker, queues={queue}, worker_threads=threads, worker_timeout=1000)
-            worker.queue_prefetch = threads  # never more than can run: the rest stays for others (rule 15)
-            _start_quietly(worker)
-            self.workers.append(worker)
+            for _ in range(self.rt.settings.threads_of(queue)):
+                thread = PullingThread(self.rt.broker, queue)
+                thread.start()
+                self.threads.append(thread)
         log.info("worker %s serves %s", self.host.id, ", ".join(self.queues))
 
     def stop(self, grace: float) -> None:
         """Claim no more, let short work end, park the rest, leave within `grace` seconds."""
+        for thread in self.threads:  # before the draining, so that wake-ups stay for other processes
+            thread.stop()
         ended = self.host.drain(grace)
-        for worker in self.workers:
-            for thread in [*worker.workers, *worker.consumers.values()]:
-                thread.stop()
         deadline = time.monotonic() + 1.5
-        for worker in self.workers if ended else ():
-            for thread in worker.workers:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for thread in self.threads if ended else ():
+            thread.join(max(0.0, deadline - time.monotonic()))
         self.host.stop()
-
-
-def _start_quietly(worker: Any) -> None:
-    """Without Dramatiq's shouting about several workers on one broker: ours share no queue."""
-    worker.start()
 
 
 class Embedded:

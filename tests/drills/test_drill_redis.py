@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from tests.drills.harness import Cluster, load, percentile, scaled, tell, until, within
-from webapp.core.broker import wake_message
 
 pytestmark = [pytest.mark.drill, pytest.mark.services]
 CREATE = "/api/v1/utils/ai-tasks/"
@@ -189,16 +188,15 @@ def test_f12_every_message_twice_and_again_later(wide: Cluster, rng: random.Rand
     count, later = scaled(500, 80), scaled(10, 3)
     rt = wide.runtime()
     try:
-        client = wide.redis.client()
         with ThreadPoolExecutor(4) as crew:
             ids = list(crew.map(lambda _: wide.run("steps", {"steps": 1, "pause": 0.02}), range(count)))
-            for one in crew.map(lambda task_id: rt.broker.enqueue_on(client, wake_message("workflows", task_id)), ids):
+            for one in crew.map(lambda task_id: rt.wake("workflows", task_id), ids):
                 assert one is None
         wide.wait_final(ids, 90)
         time.sleep(later)  # "once more, later"
         rng.shuffle(ids)
         for task_id in ids:
-            rt.broker.enqueue_on(client, wake_message("workflows", task_id))
+            rt.wake("workflows", task_id)
         until(lambda: rt.depth("workflows") == 0, 60, "the late messages are used up")
         rows = wide.check(ids)
     finally:

@@ -17,7 +17,7 @@ def test_what_it_starts_wakes_a_worker_before_it_ends(services: Services, tmp_pa
     """Its wake-ups are sent by a thread, which once died with the process: the sweep found the task seconds later."""
     import redis
 
-    from webapp.core.broker import redis_broker
+    from webapp.core.broker import RedisBroker
     from webapp.settings import load
     from webapp.tasks.scheduler import ensure_system_schedules
 
@@ -33,4 +33,4 @@ def test_what_it_starts_wakes_a_worker_before_it_ends(services: Services, tmp_pa
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert redis.Redis.from_url(services.redis_url).ping()
-    assert redis_broker(services.redis_url, lambda command: None).depth("maintenance") == 1
+    assert RedisBroker(services.redis_url, lambda *words: None).depth("maintenance") == 1

@@ -82,7 +82,7 @@ def test_one_file_knows_the_mode() -> None:
     assert asks <= {"webapp/runtime.py"}
     concrete = {
         "webapp.core.bus.MemoryBus", "webapp.core.bus.RedisBus", "webapp.core.limits.MemoryLimits",
-        "webapp.core.limits.RedisLimits", "webapp.core.broker.memory_broker", "webapp.core.broker.redis_broker",
+        "webapp.core.limits.RedisLimits", "webapp.core.broker.MemoryBroker", "webapp.core.broker.RedisBroker",
         "webapp.core.sender.RedisSender",
     }  # fmt: skip
     assert importers(concrete) == {"webapp/runtime.py"}

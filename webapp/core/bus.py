@@ -10,7 +10,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+from webapp.core.sender import Send
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,12 @@ class MemoryBus:
 class RedisBus:
     """One subscription per process, fanned out in memory; the first listener opens it.
 
-    `send` hands a Redis command to the process's sender thread, so that a request never waits for Redis.
+    `send` takes the words of a Redis command and never waits for Redis.
     """
 
     CHANNEL = "brainstem:bells"
 
-    def __init__(self, url: str, send: Callable[[Callable[[Any], Any]], None]) -> None:
+    def __init__(self, url: str, send: Send) -> None:
         self._url = url
         self._send = send
         self._local = MemoryBus()
@@ -80,7 +82,7 @@ class RedisBus:
 
     def ring(self, bell: Bell) -> None:
         payload = json.dumps(bell, separators=(",", ":"))
-        self._send(lambda redis: redis.publish(self.CHANNEL, payload))
+        self._send("PUBLISH", self.CHANNEL, payload)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         with self._lock:

@@ -127,6 +127,7 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "NORMAL") -
         pool_timeout=2,
         pool_pre_ping=False,
         pool_recycle=1800,
+        pool_use_lifo=True,  # the connection used last has its statements prepared and its backend awake
         # prepare_threshold stays at the driver's default; statement_timeout keeps one bad query from pinning a worker
         connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000 -c timezone=UTC"},
     )
