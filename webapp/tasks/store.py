@@ -225,17 +225,26 @@ def _event_values(
 
 
 def _insertion(dialect: str, table: str, values: Mapping[str, Any], prefix: str = "") -> tuple[str, dict[str, Any]]:
-    slots = ", ".join(_slot(dialect, prefix + column, value) for column, value in values.items())
-    sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({slots})"
+    as_json = tuple(column for column, value in values.items() if isinstance(value, _JSON))
+    sql = _insert_sql(dialect, table, tuple(values), as_json, prefix)
     return sql, {prefix + column: _bind(dialect, value) for column, value in values.items()}
 
 
+@lru_cache(maxsize=64)
+def _insert_sql(dialect: str, table: str, columns: tuple[str, ...], as_json: tuple[str, ...], prefix: str) -> str:
+    slots = ", ".join(_slot(dialect, prefix + column, {} if column in as_json else None) for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({slots})"
+
+
+_JSON = (dict, list)
+
+
 def _slot(dialect: str, name: str, value: Any) -> str:
-    return f"CAST(:{name} AS JSONB)" if dialect == "postgresql" and isinstance(value, dict | list) else f":{name}"
+    return f"CAST(:{name} AS JSONB)" if dialect == "postgresql" and isinstance(value, _JSON) else f":{name}"
 
 
 def _bind(dialect: str, value: Any) -> Any:
-    if isinstance(value, dict | list):
+    if isinstance(value, _JSON):
         return _json(value)
     if isinstance(value, datetime) and dialect == "sqlite":
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -164,7 +164,7 @@ def _view(handler: Callable[..., Any], options: _Options, dialect: str) -> Calla
     def view(**path: Any) -> Any:
         guard.set_dialect(dialect)
         _plain_path(path)
-        request.get_data(cache=True, parse_form_data=True)  # a slow body must not hold a transaction
+        request.get_data(cache=True, parse_form_data=not request.is_json)  # a slow body must not hold a transaction
         with request_unit(write=options.write) as db:
             actor = guard.admit(db, options.auth, limit=options.limit)
             inputs = _inputs(options)
@@ -318,9 +318,12 @@ def _serialiser(returns: Any) -> Callable[[Any], bytes]:
     return serialise
 
 
+_ROWS = (Base, BaseModel)
+
+
 def _has_rows(value: Any) -> bool:
-    items = value if isinstance(value, list) else list(value.values())
-    return any(isinstance(item, Base | BaseModel) or (isinstance(item, list) and _has_rows(item)) for item in items)
+    items = value if isinstance(value, list) else value.values()
+    return any(isinstance(item, _ROWS) or (isinstance(item, list) and _has_rows(item)) for item in items)
 
 
 # -- documentation ---------------------------------------------------------------------------------------------------
