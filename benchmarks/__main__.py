@@ -17,6 +17,7 @@ BENCHES = {
     "live": "event commit -> client over WebSocket and SSE, beside polling and a FastAPI hub",
     "accept": "POST that stores and queues a task, beside FastAPI doing the same",
     "sqlite": "eight writers on one SQLite file through our write path",
+    "embedding": "passages embedded through the product, beside the bare model",
     "memory": "memory of the idle embedded server",
 }
 

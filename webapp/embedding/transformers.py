@@ -37,7 +37,8 @@ class SentenceTransformers:
         kept = {name: os.environ[name] for name in ("HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE") if name in os.environ}
         self._model = LocalModel(
             argument, "webapp.embedding.transformers:Encoder", self._arguments, threads=threads_for(rt),
-            network=self.folder is None, env={"HF_HOME": cache, "TOKENIZERS_PARALLELISM": "false", **kept},
+            network=self.folder is None, env={"HF_HOME": cache, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_ETAG_TIMEOUT": "5",
+                 **kept},
             start_timeout=DOWNLOAD,
         )  # fmt: skip
         self._about: dict[str, int] = _declared(self.folder) if self.folder else {}
