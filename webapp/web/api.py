@@ -85,6 +85,7 @@ class _Options:
     stream: bool = False
     summary: str | None = None
     limit: str | None = None
+    bulk: bool = False  # a body as large as an upload may be
     errors: tuple[int, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -164,7 +165,13 @@ def _view(handler: Callable[..., Any], options: _Options, dialect: str) -> Calla
     def view(**path: Any) -> Any:
         guard.set_dialect(dialect)
         _plain_path(path)
+<<<<<<< HEAD
         request.get_data(cache=True, parse_form_data=not request.is_json)  # a slow body must not hold a transaction
+=======
+        if options.bulk:
+            request.max_content_length = current_app.config["MAX_CONTENT_LENGTH"]
+        request.get_data(cache=True, parse_form_data=True)  # a slow body must not hold a transaction
+>>>>>>> 62d5146 (Knowledge: the API: collections, sources, documents by the thousand, versions, citations, and the Omeruta dialect)
         with request_unit(write=options.write) as db:
             actor = guard.admit(db, options.auth, limit=options.limit)
             inputs = _inputs(options)
@@ -185,20 +192,30 @@ def _inputs(options: _Options) -> dict[str, Any]:
     if options.form is not None:
         if request.mimetype not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise UnsupportedMedia("send this as a form (multipart/form-data)")
-        found["form"] = validate(options.form, {**_values(options.form, request.form), **request.files.to_dict()})
+        found["form"] = validate(options.form, {**_values(options.form, request.form), **_files(options.form)})
     if options.body is not None:
-        found["body"] = read_json(options.body)
+        found["body"] = read_json(options.body, branches=BULK_BRANCHES if options.bulk else BRANCHES)
     return found
 
 
-def read_json(model: type[BaseModel]) -> Any:
+BRANCHES = 20_000  # brackets and braces in a body, those inside its texts too: each may become an object in memory
+BULK_BRANCHES = 1_000_000
+
+
+def _files(model: type[BaseModel]) -> dict[str, Any]:
+    """A file by field, or all of them where the model wants a list."""
+    lists = _list_fields(model)
+    return {name: request.files.getlist(name) if name in lists else request.files[name] for name in request.files}
+
+
+def read_json(model: type[BaseModel], *, branches: int = BRANCHES) -> Any:
     """The JSON body as `model`. BadRequest for what is no JSON object, Invalid naming the fields otherwise."""
     if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise UnsupportedMedia(f"send the body as application/json, not {request.mimetype[:60]}")
     raw = request.get_data(cache=True)
     if not raw.strip():
         raw = b"{}"
-    if raw.count(b"[") + raw.count(b"{") > 20_000:
+    if raw.count(b"[") + raw.count(b"{") > branches:
         raise BadRequest("the JSON is nested or branched too far", code="bad_json")
     try:
         data = json.loads(raw, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_finite)

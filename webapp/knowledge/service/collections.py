@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from webapp.core.context import Actor, Ctx
 from webapp.core.db import utcnow
 from webapp.core.errors import BadRequest, Conflict, Forbidden, NotFound
+from webapp.embedding import service as embedding
 from webapp.knowledge.models import Collection, CollectionShare, Document, Source
 
 MAX_COLLECTIONS = 500
@@ -260,4 +261,4 @@ def _count(ctx: Ctx) -> int:
 
 
 def _embedder(ctx: Ctx, wanted: str | None) -> str:
-    return wanted or "minilm"
+    return embedding.check(ctx.rt, wanted) if wanted else embedding.default(ctx.rt)

@@ -257,5 +257,8 @@ def _prune(db: Session, document_id: str) -> None:
     of = DocumentVersion.document_id == document_id
     newest = func.max(DocumentVersion.number)
     last = db.scalar(select(newest).where(of)) or 0
+    old = select(DocumentVersion.id).where(of, DocumentVersion.number <= last - KEPT_VERSIONS)
+    ids = list(db.scalars(old.with_for_update()))  # who is citing one of them right now is waited for, then seen
     cited = select(Citation.id).where(Citation.version_id == DocumentVersion.id).exists()
-    db.execute(delete(DocumentVersion).where(of, DocumentVersion.number <= last - KEPT_VERSIONS, ~cited))
+    if ids:
+        db.execute(delete(DocumentVersion).where(DocumentVersion.id.in_(ids), ~cited))

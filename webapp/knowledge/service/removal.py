@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,12 @@ from sqlalchemy.orm import Session
 
 from webapp.knowledge.models import Collection, Document, VectorRemoval
 from webapp.knowledge.service.documents import forget_chunks
+from webapp.knowledge.vectors import IndexTrouble, parse_name
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
+
+log = logging.getLogger(__name__)
 
 UNIT = 100
 AT_ONCE = 2000  # documents removed within a request
@@ -39,7 +43,18 @@ def empty(rt: Runtime, collection_id: str, told: Callable[[int, int], None] = la
                 break
             remove_documents(db, ids)
         done += len(ids)
+    if marked:
+        _drop_vectors(rt, collection_id)
     return done
+
+
+def _drop_vectors(rt: Runtime, collection_id: str) -> None:
+    try:
+        for name in rt.vectors.names():
+            if (parse_name(name) or ("", 0))[0] == collection_id:
+                rt.vectors.drop(name)
+    except IndexTrouble as exc:
+        log.info("the vectors of a removed collection stay until the next check of the index: %s", exc)
 
 
 def remove_documents(db: Session, ids: Sequence[str]) -> None:
