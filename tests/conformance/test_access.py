@@ -162,10 +162,23 @@ class Belongings:
         self.key_id = made.json["id"]
         self.session_id = client.get("/api/auth/sessions/").json[0]["id"]
         self.user_id = alice.id
+        self.knowledge = self._knowledge(client)
+
+    def _knowledge(self, client: Any) -> dict[str, str]:
+        """A collection with a source and a cited document."""
+        api = "/api/v1/knowledge"
+        ids = {"collection_id": client.post(f"{api}/collections", json={"name": "Papers"}).json["id"]}
+        of = f"{api}/collections/{ids['collection_id']}"
+        ids["source_id"] = client.post(f"{of}/sources", json={"kind": "text", "text": "words of alice"}).json["id"]
+        stored = client.post(f"{of}/documents", json={"id": "a", "text": "words of alice"}).json
+        ids |= {"document_id": stored["document_id"], "version_id": stored["version_id"]}
+        cited = {"document_id": ids["document_id"], "start": 0, "end": 5}
+        return ids | {"citation_id": client.post(f"{api}/citations", json=cited).json["id"]}
 
     def paths(self, route: Any) -> list[str]:
         """The route with alice's ids; both states of a task."""
-        ids = {"file_id": self.file_id, "key_id": self.key_id, "session_id": self.session_id, "user_id": self.user_id}
+        ids = {"file_id": self.file_id, "key_id": self.key_id, "session_id": self.session_id, "user_id": self.user_id,
+               **self.knowledge}  # fmt: skip
         return [filled(route.path, task_id=task, **ids) for task in (self.done, self.waiting)]
 
 
@@ -186,12 +199,21 @@ BODIES = {
     "AiTaskIn": {"task_type": "test.script", "task_config": {}, "title": "taken"},
     "AiTaskPatch": {"title": "taken"},
     "UserActiveIn": {"is_active": False},
+    "CollectionPatch": {"name": "taken"},
+    "ShareIn": {"username": "charlie"},
+    "SourceIn": {"kind": "text", "text": "words of mine"},
+    "DocumentIn": {"id": "a", "text": "words of mine"},
+    "BatchIn": {"documents": [{"id": "a", "text": "words of mine"}]},
+    "IdsIn": {"ids": ["018f0000-none"]},
 }
 
 
 def call(site: Site, route: Any, path: str, who: Actor | None) -> Any:
     client = site.program(who) if who else site.client
     body = BODIES.get(route.body.__name__) if route.body else None
+    if route.form is not None and not route.page:
+        given = {"files": (_stream(b"words of mine"), "mine.txt")}
+        return client.open(path, method=route.method, data=given, content_type="multipart/form-data")
     return client.open(path, method=route.method, json=body) if body else client.open(path, method=route.method)
 
 

@@ -70,7 +70,7 @@ def test_many_files_at_once_each_with_its_own_outcome(room: Shelf) -> None:
     assert found["broken.pdf"][0] == "failed"
     assert "damaged" in (found["broken.pdf"][1] or "")
     assert {one.title for one in room.rows(Document)} == {"a.txt", "Title", "Boiling"}
-    (task,) = room.rows(Task)
+    (task,) = room.rows(Task, Task.kind == "knowledge.read")
     assert task.status == "completed"
     assert task.result["counts"]["new"] == 3
     assert task.result["counts"]["duplicate"] == task.result["counts"]["failed"] == 1
@@ -79,7 +79,7 @@ def test_many_files_at_once_each_with_its_own_outcome(room: Shelf) -> None:
 def test_when_nothing_could_be_read_the_task_says_so_and_a_retry_reads_again(room: Shelf) -> None:
     add_files(room, ("broken.pdf", b"%PDF-1.4 nothing"))
     run(room)
-    (task,) = room.rows(Task)
+    (task,) = room.rows(Task, Task.kind == "knowledge.read")
     assert (task.status, task.error_code) == ("failed", "nothing_read")
     lab = Lab(room.rt)
     lab.do("retry", room.cast.alice, task.id)
@@ -140,7 +140,7 @@ def test_a_page_that_is_not_there_fails_and_one_that_may_come_back_is_tried_agai
     assert found[site.url("/none")].state == "failed"
     assert found[site.url("/busy")].state == "new"
     assert "will be tried again" in found[site.url("/busy")].error
-    assert sorted(one.status for one in room.rows(Task)) == ["failed", "retrying"]
+    assert sorted(one.status for one in room.rows(Task, Task.kind == "knowledge.read")) == ["failed", "retrying"]
 
 
 def test_addresses_inside_are_refused_before_anything_is_stored(room: Shelf) -> None:
@@ -196,7 +196,7 @@ def test_removing_a_source_takes_its_documents_and_stops_its_reading(room: Shelf
         assert sources.remove(ctx, second.id) == 0
     run(room)
     assert room.rows(Document) == []
-    assert sorted(one.status for one in room.rows(Task)) == ["cancelled", "completed"]
+    assert sorted(one.status for one in room.rows(Task, Task.kind == "knowledge.read")) == ["cancelled", "completed"]
 
 
 def test_strangers_find_no_source_and_readers_change_none(room: Shelf) -> None:

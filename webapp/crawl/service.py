@@ -194,6 +194,7 @@ def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
         seen = row.counts if row else {}
         db.execute(update(Crawl).where(Crawl.id == crawl_id, Crawl.finished_at.is_(None)).values(finished_at=finished))
     followed = _follow_up(task, params, counted["fetched"])
+    _settle_source(task, params, counted)
     return {
         "crawl_id": crawl_id,
         "collection_id": params.collection_id,
@@ -206,6 +207,18 @@ def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
         "bytes": seen.get("bytes", 0),
         "next": followed,
     }
+
+
+def _settle_source(task: TaskRun, params: CrawlParams, counted: dict[str, int]) -> None:
+    from webapp.knowledge.service import sources
+
+    if params.source_id is None:
+        return
+    read, failed = counted["fetched"] + counted["unchanged"], counted["failed"]
+    state = "ready" if not failed and read else "partial" if read else "failed"
+    error = f"{failed:,} of {failed + read:,} pages could not be read" if failed else None
+    sources.settle(task.rt, params.source_id, task.id, state, error or (None if read else "no page could be read"),
+                   {"outcome": "crawled", "pages": read, "failed": failed})  # fmt: skip
 
 
 def _follow_up(task: TaskRun, params: CrawlParams, fetched: int) -> list[str]:

@@ -165,13 +165,9 @@ def _view(handler: Callable[..., Any], options: _Options, dialect: str) -> Calla
     def view(**path: Any) -> Any:
         guard.set_dialect(dialect)
         _plain_path(path)
-<<<<<<< HEAD
-        request.get_data(cache=True, parse_form_data=not request.is_json)  # a slow body must not hold a transaction
-=======
         if options.bulk:
             request.max_content_length = current_app.config["MAX_CONTENT_LENGTH"]
-        request.get_data(cache=True, parse_form_data=True)  # a slow body must not hold a transaction
->>>>>>> 62d5146 (Knowledge: the API: collections, sources, documents by the thousand, versions, citations, and the Omeruta dialect)
+        request.get_data(cache=True, parse_form_data=not request.is_json)  # a slow body must not hold a transaction
         with request_unit(write=options.write) as db:
             actor = guard.admit(db, options.auth, limit=options.limit)
             inputs = _inputs(options)
@@ -194,12 +190,8 @@ def _inputs(options: _Options) -> dict[str, Any]:
             raise UnsupportedMedia("send this as a form (multipart/form-data)")
         found["form"] = validate(options.form, {**_values(options.form, request.form), **_files(options.form)})
     if options.body is not None:
-        found["body"] = read_json(options.body, branches=BULK_BRANCHES if options.bulk else BRANCHES)
+        found["body"] = read_json(options.body)
     return found
-
-
-BRANCHES = 20_000  # brackets and braces in a body, those inside its texts too: each may become an object in memory
-BULK_BRANCHES = 1_000_000
 
 
 def _files(model: type[BaseModel]) -> dict[str, Any]:
@@ -208,14 +200,18 @@ def _files(model: type[BaseModel]) -> dict[str, Any]:
     return {name: request.files.getlist(name) if name in lists else request.files[name] for name in request.files}
 
 
-def read_json(model: type[BaseModel], *, branches: int = BRANCHES) -> Any:
+BRANCHES = 20_000  # objects and lists in a body: each costs many times its two characters in memory
+STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+
+
+def read_json(model: type[BaseModel]) -> Any:
     """The JSON body as `model`. BadRequest for what is no JSON object, Invalid naming the fields otherwise."""
     if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise UnsupportedMedia(f"send the body as application/json, not {request.mimetype[:60]}")
     raw = request.get_data(cache=True)
     if not raw.strip():
         raw = b"{}"
-    if raw.count(b"[") + raw.count(b"{") > branches:
+    if _branches(raw) > BRANCHES and _branches(STRING.sub(b"", raw)) > BRANCHES:
         raise BadRequest("the JSON is nested or branched too far", code="bad_json")
     try:
         data = json.loads(raw, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_finite)
@@ -243,6 +239,10 @@ def _invalid(exc: ValidationError) -> Invalid:
     first: dict[str, Any] = errors[0]
     where = ".".join(first["loc"])
     return Invalid(f"{where}: {first['msg']}" if where else first["msg"], details=errors)
+
+
+def _branches(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from webapp.core.db import utcnow
 from webapp.core.errors import AppError, Invalid, NotFound, Upstream
 from webapp.core.failpoints import failpoint
 from webapp.knowledge.models import Document, Source
-from webapp.knowledge.service import documents, indexing
+from webapp.knowledge.service import documents, indexing, sources
 from webapp.knowledge.service.documents import Incoming, Stored
 
 if TYPE_CHECKING:
@@ -199,15 +199,7 @@ def _incoming(found: Any, title: str) -> Incoming:
 def _settle(
     task: TaskRun, source: Source, state: str, error: str | None, outcome: dict[str, Any] | None = None
 ) -> None:
-    with task.rt.unit() as db:
-        row = db.scalar(select(Source).where(Source.id == source.id, Source.task_id == task.id))
-        if row is None:
-            return  # removed, or given to a newer task
-        row.state, row.error = state, error[:1000] if error else None
-        if outcome is not None:
-            row.config = {**row.config, "last": outcome}
-        if state != "new":
-            row.read_at = utcnow()
+    sources.settle(task.rt, source.id, task.id, state, error, outcome)
 
 
 def _told(task: TaskRun, wanted: list[str]) -> dict[str, Any]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from webapp.core.addresses import precheck_url
 from webapp.core.context import Ctx
+from webapp.core.db import utcnow
 from webapp.core.errors import AppError, BadRequest, Conflict, NotFound
 from webapp.core.paging import Page, keyset
 from webapp.knowledge.models import SOURCE_KINDS, SOURCE_STATES, Collection, Document, Source
 from webapp.knowledge.service import collections
+
+if TYPE_CHECKING:
+    from webapp.runtime import Runtime
 
 MAX_SOURCES = 20_000  # in one collection
 BATCH = 500  # sources read by one task
@@ -217,17 +221,20 @@ def start_reading(ctx: Ctx, sources: Sequence[Source]) -> list[str]:
     started: list[str] = []
     for start in range(0, len(plain), BATCH):
         some = plain[start : start + BATCH]
-        params = {"collection_id": some[0].collection_id, "source_ids": [one.id for one in some]}
+        wanted = {"collection_id": some[0].collection_id, "source_ids": [one.id for one in some]}
         title = f"Read {some[0].label}" if len(some) == 1 else f"Read {len(some)} sources"
         # A few files are waited for; below everything else a person waits for, because there may be many such tasks.
         few = len(some) <= FEW
-        task = tasks.start(ctx, "knowledge.read", params, title=title, interactive=few,
+        task = tasks.start(ctx, "knowledge.read", wanted, title=title, interactive=few,
                            priority="low" if few else "normal")  # fmt: skip
         started.append(_started(ctx, some, task))
     for one in sources:
         if one.kind in CRAWLED:
-            params = {"collection_id": one.collection_id, "source_id": one.id}
-            started.append(_started(ctx, [one], tasks.start(ctx, "crawl.site", params, title=f"Crawl {one.label}")))
+            named = {"urls": [one.url], "read_as": one.kind, "name": f"Read {one.label}"[:300]}
+            params: dict[str, Any] = {**named, **one.config}
+            params |= {"collection_id": one.collection_id, "source_id": one.id}
+            params.pop("last", None)
+            started.append(_started(ctx, [one], tasks.start(ctx, "crawl.site", params, title=f"Read {one.label}")))
     return started
 
 
@@ -236,6 +243,18 @@ def _started(ctx: Ctx, sources: Sequence[Source], task: dict[str, Any]) -> str:
         one.state, one.error, one.task_id = "new", None, task["id"]
     ctx.db.flush()
     return str(task["id"])
+
+
+def settle(rt: Runtime, source_id: str, task_id: str, state: str, error: str | None = None,
+           outcome: dict[str, Any] | None = None) -> None:  # fmt: skip
+    """What became of a source that another area's task has read; nothing if it was removed or read anew since."""
+    with rt.unit() as db:
+        row = db.scalar(select(Source).where(Source.id == source_id, Source.task_id == task_id))
+        if row is None:
+            return
+        row.state, row.error = state, error[:1000] if error else None
+        row.read_at = utcnow() if state not in OPEN else row.read_at
+        row.config = {**row.config, "last": outcome} if outcome is not None else row.config
 
 
 def remove(ctx: Ctx, source_id: str, *, keep_documents: bool = False) -> int:
