@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from webapp import settings as settings_module
 from webapp.core.broker import MemoryBroker, RedisBroker, WakeBroker
 from webapp.core.bus import Bell, Bus, MemoryBus, RedisBus
-from webapp.core.chroma import Absent, Folder, Server
+from webapp.core.chroma import Absent, Server
+from webapp.core.chroma_apart import FolderApart
 from webapp.core.db import make_engine, make_sessions, unit_of_work
 from webapp.core.limits import Limits, MemoryLimits, RedisLimits
 from webapp.core.sender import RedisSender
@@ -110,7 +111,7 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
     url = settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}"
     engine = make_engine(url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
     broker = MemoryBroker()
-    vectors = Folder(settings.home_dir / "chroma")
+    vectors = FolderApart(settings.home_dir / "chroma")
     return Runtime(
         settings=settings,
         engine=engine,

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.conftest import free_port
 from webapp.core.chroma import Absent, Folder, Server
+from webapp.core.chroma_apart import FolderApart
 from webapp.core.vectors import IndexMissing, IndexTrouble
 
 NAME = "kb-0190-1"
@@ -25,9 +27,10 @@ def vectors(count: int, seed: int = 1) -> Any:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    made = Folder(tmp_path / "chroma")
+@pytest.fixture(params=[Folder, FolderApart])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """In this process and in a child of its own."""
+    made = request.param(tmp_path / "chroma")
     yield made
     made.close()
 
@@ -53,10 +56,12 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait()
 
 
-@pytest.fixture(params=["folder", "server"])
-def index(request: pytest.FixtureRequest) -> Iterator[Any]:
-    if request.param == "folder":
-        yield request.getfixturevalue("folder")
+@pytest.fixture(params=["folder", "apart", "server"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    if request.param != "server":
+        held = {"folder": Folder, "apart": FolderApart}[request.param](tmp_path / "chroma")
+        yield held
+        held.close()
         return
     made = Server(request.getfixturevalue("server_url"))
     for name in made.names():
@@ -122,15 +127,15 @@ def test_another_dimension_is_refused_and_the_index_goes_on(index: Any) -> None:
     assert index.ids(NAME) == {1}
 
 
-def test_it_is_there_after_closing(folder: Folder) -> None:
+def test_it_is_there_after_closing(folder: Any) -> None:
     folder.add(NAME, [1, 2], vectors(2))
     folder.close()
-    again = Folder(folder.path)
+    again = type(folder)(folder.path)
     assert again.ids(NAME) == {1, 2}
     again.close()
 
 
-def test_a_deleted_folder_is_seen_at_once_and_filled_again(folder: Folder) -> None:
+def test_a_deleted_folder_is_seen_at_once_and_filled_again(folder: Any) -> None:
     folder.add(NAME, [1, 2], vectors(2))
     shutil.rmtree(folder.path)
     with pytest.raises(IndexMissing) as told:
@@ -140,15 +145,16 @@ def test_a_deleted_folder_is_seen_at_once_and_filled_again(folder: Folder) -> No
     assert folder.ids(NAME) == {3}
 
 
+@pytest.mark.parametrize("kind", [Folder, FolderApart])
 @pytest.mark.parametrize("damage", [b"no database at all " * 500, b""])
-def test_a_damaged_folder_is_told_and_can_be_erased(tmp_path: Path, damage: bytes) -> None:
-    first = Folder(tmp_path / "chroma")
+def test_a_damaged_folder_is_told_and_can_be_erased(tmp_path: Path, damage: bytes, kind: Any) -> None:
+    first = kind(tmp_path / "chroma")
     first.add(NAME, [1, 2], vectors(2))
     first.close()
     (tmp_path / "chroma" / "chroma.sqlite3").write_bytes(damage)
     for name in ("chroma.sqlite3-wal", "chroma.sqlite3-shm"):
         (tmp_path / "chroma" / name).unlink(missing_ok=True)
-    index = Folder(tmp_path / "chroma")
+    index = kind(tmp_path / "chroma")
     with pytest.raises(IndexTrouble):
         index.query(NAME, vectors(1)[0], 1)
     index.erase()
@@ -157,7 +163,7 @@ def test_a_damaged_folder_is_told_and_can_be_erased(tmp_path: Path, damage: byte
     index.close()
 
 
-def test_a_second_process_may_not_open_the_folder(folder: Folder) -> None:
+def test_a_second_process_may_not_open_the_folder(folder: Any) -> None:
     folder.add(NAME, [1], vectors(1))
     script = (
         "import sys; from pathlib import Path; from webapp.core.chroma import Folder\n"
@@ -165,7 +171,30 @@ def test_a_second_process_may_not_open_the_folder(folder: Folder) -> None:
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder.path)], capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("IndexTrouble The vector index is held by the running server")
+    assert done.stdout.startswith("IndexHeld The vector index is held by the running server")
+
+
+def test_a_crash_of_the_child_costs_one_question(tmp_path: Path) -> None:
+    index = FolderApart(tmp_path / "chroma")
+    index.add(NAME, [1, 2], vectors(2))
+    pid = index.status()["pid"]
+    psutil.Process(pid).kill()
+    assert index.ids(NAME) == {1, 2}, "while idle: nobody notices, and nothing that was put in is lost"
+    assert index.status()["pid"] != pid
+    index.close()
+
+
+def test_a_killed_owner_hands_the_folder_over(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, signal; import numpy as np; from pathlib import Path\n"
+        "from webapp.core.chroma_apart import FolderApart\n"
+        "FolderApart(Path(sys.argv[1])).add('kb-x-1', [1], np.ones((1, 4), np.float32))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "chroma")], timeout=60)
+    index = FolderApart(tmp_path / "chroma")
+    assert index.ids("kb-x-1") == {1}
+    index.close()
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -1,7 +1,8 @@
-"""Chroma as the vector index: a folder of this process's own (embedded), or a server (deployment).
+"""Chroma as the vector index: a folder of one process's own (embedded), or a server (deployment).
 
 Two processes that write one Chroma folder destroy it without an error, so the folder is held by a lock: whoever comes
-second is refused. Chroma is imported at first use (60 MB), computes no embeddings, and reports to nobody.
+second is refused. Chroma is imported at first use, computes no embeddings, and reports to nobody.
+`webapp.core.chroma_apart` opens the folder in a child process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # Chroma's own limit is 5461
 PATIENCE = 10.0  # seconds for one answer of a server
+HANDOVER = 2.0  # seconds in which a process that was killed is out of the way
 REBUILD = "Run `brainstem reindex`, or press Rebuild on the collection's page."
 
 
@@ -177,12 +180,13 @@ class Folder(_Chroma):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         held = self.path.with_name(self.path.name + ".lock").open("w")
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            held.close()
-            raise IndexHeld("The vector index is held by the running server.",
-                            suggestion="Ask the server, or stop it first.") from None  # fmt: skip
+        deadline = time.monotonic() + HANDOVER
+        while not _locked(held):
+            if time.monotonic() > deadline:
+                held.close()
+                raise IndexHeld("The vector index is held by the running server.",
+                                suggestion="Ask the server, or stop it first.")  # fmt: skip
+            time.sleep(0.05)
         self._held = held
 
     def _identity(self) -> tuple[int, int] | None:
@@ -235,6 +239,14 @@ class Absent(_Chroma):
 
     def _open(self) -> Any:
         raise IndexTrouble("No vector index is set up.", suggestion="Set CHROMA_URL.", retryable=False)
+
+
+def _locked(held: Any) -> bool:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _forget_failed(path: str) -> None:
