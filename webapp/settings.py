@@ -74,6 +74,11 @@ def _ports(value: tuple[str, ...]) -> str | None:
     return f"holds {wrong[0]!r}, which is no port" if wrong else None
 
 
+def _servers(value: tuple[str, ...]) -> str | None:
+    wrong = [part for part in value if not re.fullmatch(r"[\w.-]{1,40}=https?://[^\s@]+", part)]
+    return f"holds {wrong[0]!r}, which is not name=url" if wrong else None
+
+
 def _plugin_paths(value: tuple[str, ...]) -> str | None:
     wrong = [spec for spec in value if not re.fullmatch(r"[^=\s]+=[\w.]+:[\w.]+", spec)]
     return f"holds {wrong[0]!r}, which is not name=module:object" if wrong else None
@@ -143,6 +148,16 @@ OPTIONS: tuple[Option, ...] = (
     _opt("max_crashes", int, 3, "After so many lost workers a task is put aside as a dead letter.", check=_at_least(1)),
     _opt("retention_days", int, 30, "Finished tasks older than this are deleted daily; 0 keeps them.",
          check=_at_least(0)),
+    _opt("models_dir", str, "", "Folder of GGUF model files. Empty: HOME/models."),
+    _opt("model", str, "", "The language model used where nobody chose one, such as ggml:tinyllama.gguf or "
+         "openai:llama3@ollama. Empty: the first that can be used."),
+    _opt("model_servers", _csv, (), "Servers that speak OpenAI's protocol, as name=url: ollama=http://127.0.0.1:11434/v1",
+         check=_servers),
+    _opt("model_keys", _csv, (), "Keys of these servers, as name=key.", secret=True),
+    _opt("model_threads", int, 0, "Processor threads of a local model; 0 is one per core, at most 8.",
+         check=_between(0, 256)),
+    _opt("model_context", int, 4096, "Most tokens of a local model's window, prompt and answer together.",
+         check=_between(256, 1_048_576)),
     _opt("allow_hosts", _csv, (), "Private hosts (host or host:port) that fetches may reach, such as a model server."),
     _opt("fetch_ports", _csv, (), "Ports besides 80, 443, 8080 and 8443 that fetches may use.", check=_ports),
     _opt("embedders", _csv, (), "Embedders besides minilm that collections may use: st:<folder or name> and"

@@ -1,0 +1,109 @@
+"""A GGUF file of a llama with seeded random weights: real for the loader, noise as a writer.
+
+Layout as of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, version 3, all tensors F32.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LAYERS, DIM, HEADS, FFN, VOCAB, CONTEXT = 2, 64, 4, 128, 512, 256
+ALIGN = 32
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+def write(path: Path, *, template: str = TEMPLATE, seed: int = 0, **changes: Any) -> Path:
+    """changes: metadata by key, None leaves one out."""
+    tokens, scores, types = _vocabulary()
+    pairs: dict[str, Any] = {
+        "general.architecture": "llama",
+        "general.name": "random tiny",
+        "general.file_type": 0,
+        "llama.context_length": CONTEXT,
+        "llama.embedding_length": DIM,
+        "llama.block_count": LAYERS,
+        "llama.feed_forward_length": FFN,
+        "llama.attention.head_count": HEADS,
+        "llama.attention.head_count_kv": HEADS,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "llama.rope.dimension_count": DIM // HEADS,
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": scores,
+        "tokenizer.ggml.token_type": types,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.chat_template": template,
+    } | changes
+    tensors = _tensors(np.random.default_rng(seed))
+    pairs = {key: value for key, value in pairs.items() if value is not None}
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
+    head += b"".join(_string(key) + _value(value) for key, value in pairs.items())
+    body, offset = b"", 0
+    for name, data in tensors.items():
+        shape = data.shape[::-1]
+        head += _string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, offset)
+        raw = data.astype("<f4").tobytes()
+        raw += b"\0" * (-len(raw) % ALIGN)
+        body, offset = body + raw, offset + len(raw)
+    path.write_bytes(head + b"\0" * (-len(head) % ALIGN) + body)
+    return path
+
+
+def _vocabulary() -> tuple[list[str], list[float], list[int]]:
+    """Control tokens, all bytes, printable letters and a few words with all their beginnings (merging is pairwise)."""
+    words = "the of and to in is a that for it as was on with be by at from this are or not you".split()
+    pieces = ["\u2581"] + [chr(code) for code in range(33, 127)]
+    pieces += [("\u2581" + word)[:end] for word in words for end in range(2, len(word) + 2)]
+    plain = list(dict.fromkeys(pieces))
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + plain
+    types = [2, 3, 3] + [6] * 256 + [1] * len(plain)
+    scores = [0.0] * 259 + [-float(number) for number in range(len(plain))]
+    while len(tokens) < VOCAB:
+        tokens.append(f"\u2581w{len(tokens)}")
+        types.append(1)
+        scores.append(-1e4 - len(tokens))
+    return tokens[:VOCAB], scores[:VOCAB], types[:VOCAB]
+
+
+def _tensors(rng: Any) -> dict[str, Any]:
+    def noise(*shape: int) -> Any:
+        return rng.standard_normal(shape, dtype=np.float32) / np.sqrt(shape[-1])
+
+    found = {"token_embd.weight": noise(VOCAB, DIM)}
+    for layer in range(LAYERS):
+        at = f"blk.{layer}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            found[f"{at}{name}.weight"] = noise(DIM, DIM)
+        found[f"{at}ffn_gate.weight"] = noise(FFN, DIM)
+        found[f"{at}ffn_up.weight"] = noise(FFN, DIM)
+        found[f"{at}ffn_down.weight"] = noise(DIM, FFN)
+        found[f"{at}attn_norm.weight"] = np.ones(DIM)
+        found[f"{at}ffn_norm.weight"] = np.ones(DIM)
+    return found | {"output_norm.weight": np.ones(DIM), "output.weight": noise(VOCAB, DIM)}
+
+
+def _string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def _value(value: Any) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _string(value)
+    if isinstance(value, int):
+        return struct.pack("<II", 4, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    if isinstance(value[0], str):
+        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(_string(one) for one in value)
+    code, kind = ("f", 6) if isinstance(value[0], float) else ("i", 5)
+    return struct.pack(f"<IIQ{len(value)}{code}", 9, kind, len(value), *value)
