@@ -151,7 +151,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("models_dir", str, "", "Folder of GGUF model files. Empty: HOME/models."),
     _opt("model", str, "", "The language model used where nobody chose one, such as ggml:tinyllama.gguf or "
          "openai:llama3@ollama. Empty: the first that can be used."),
-    _opt("model_servers", _csv, (), "Servers that speak OpenAI's protocol, as name=url: ollama=http://127.0.0.1:11434/v1",
+    _opt("model_servers", _csv, (), "Servers that speak OpenAI's protocol, as name=url, such as ollama=http://127.0.0.1:11434/v1.",
          check=_servers),
     _opt("model_keys", _csv, (), "Keys of these servers, as name=key.", secret=True),
     _opt("model_threads", int, 0, "Processor threads of a local model; 0 is one per core, at most 8.",
@@ -315,13 +315,21 @@ def ensure_secret_key(settings: Settings) -> str:
         return str(settings.secret_key)
     path = settings.home_dir / "secret.key"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _write_once(path, secrets.token_urlsafe(48))
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"{path} can be read by others: chmod 600 {path}")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Whole or not at all: a second process that starts now must not read a file that is still empty."""
+    made = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.link(made, path)
     except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"{path} can be read by others: chmod 600 {path}") from None
-        return path.read_text(encoding="utf-8").strip()
-    with os.fdopen(handle, "w") as out:
-        key = secrets.token_urlsafe(48)
-        out.write(key)
-    return key
+        pass  # the other one was first
+    finally:
+        made.unlink()

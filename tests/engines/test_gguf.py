@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,5 @@ def test_noise_in_the_head_never_breaks_the_reader(model: Path, tmp_path: Path) 
         for _ in range(3):
             changed[dice.randrange(4, head)] = dice.randrange(256)
         noisy.write_bytes(changed)
-        try:
+        with suppress(Invalid):  # and nothing else
             gguf.read(noisy)
-        except Invalid as error:
-            assert error.code == "broken_model"

@@ -30,7 +30,10 @@ def test_a_file_without_a_template_gets_the_plain_one() -> None:
 
 
 def test_a_beginning_in_the_template_is_not_set_twice() -> None:
-    assert pieces("{{ bos_token }}{{ messages[0].content }}", [{"role": "user", "content": "Hi"}], {}, 1, 2) == [1, "Hi"]
+    assert pieces("{{ bos_token }}{{ messages[0].content }}", [{"role": "user", "content": "Hi"}], {}, 1, 2) == [
+        1,
+        "Hi",
+    ]
 
 
 @pytest.mark.parametrize(

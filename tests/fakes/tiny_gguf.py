@@ -60,7 +60,25 @@ def write(path: Path, *, template: str = TEMPLATE, seed: int = 0, **changes: Any
 
 def _vocabulary() -> tuple[list[str], list[float], list[int]]:
     """Control tokens, all bytes, printable letters and a few words with all their beginnings (merging is pairwise)."""
-    words = "the of and to in is a that for it as was on with be by at from this are or not you".split()
+    words = [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "is",
+        "a",
+        "that",
+        "for",
+        "it",
+        "as",
+        "was",
+        "on",
+        "with",
+        "be",
+        "by",
+        "you",
+    ]
     pieces = ["\u2581"] + [chr(code) for code in range(33, 127)]
     pieces += [("\u2581" + word)[:end] for word in words for end in range(2, len(word) + 2)]
     plain = list(dict.fromkeys(pieces))

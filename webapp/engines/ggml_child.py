@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from ctypes import c_int
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Model:
         top_p: float,
         stop: list[str],
         seed: int | None,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, dict[str, Any]]:
         """Yields text; its value is {"finish", "prompt_tokens", "completion_tokens", "seconds"}."""
         begun = time.monotonic()
         prompt = self._prompt(messages)
