@@ -153,6 +153,6 @@ def text_of(body: bytes, charset: str | None) -> str:
         pass
     if charset is None and (inside := CHARSET.search(body[:4096])):
         charset = inside[1].decode("ascii")
-    from webapp.extraction.detect import codec
+    from webapp.extraction.encoding import codec
 
     return body.decode(codec(charset) or "cp1252", "replace")

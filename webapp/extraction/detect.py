@@ -1,54 +1,84 @@
-"""What the bytes are, whatever their name says, and how text is encoded. Runs in the child; imports stay cheap."""
+"""What the bytes are, whatever their name says. Runs in the child; imports stay cheap."""
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
 import zipfile
 from typing import Literal
 
 from webapp.core.errors import Invalid, TooLarge, UnsupportedMedia
+from webapp.extraction.encoding import bom, wide_without_bom
 
-ACCEPTED = {".txt", ".md", ".html", ".htm", ".pdf", ".docx"}
-
-Kind = Literal["pdf", "docx", "html", "markdown", "text"]
+Kind = Literal[
+    "pdf", "docx", "pptx", "xlsx", "xls", "epub", "eml", "msg", "html", "markdown", "csv", "json", "ipynb", "feed", "xml",
+    "image", "text",
+]  # fmt: skip
+OFFICE = "application/vnd.openxmlformats-officedocument."
 MIME: dict[Kind, str] = {
     "pdf": "application/pdf",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "docx": OFFICE + "wordprocessingml.document",
+    "pptx": OFFICE + "presentationml.presentation",
+    "xlsx": OFFICE + "spreadsheetml.sheet",
+    "xls": "application/vnd.ms-excel",
+    "epub": "application/epub+zip",
+    "eml": "message/rfc822",
+    "msg": "application/vnd.ms-outlook",
     "html": "text/html",
     "markdown": "text/markdown",
+    "csv": "text/csv",
+    "json": "application/json",
+    "ipynb": "application/x-ipynb+json",
+    "feed": "application/rss+xml",
+    "xml": "application/xml",
+    "image": "image/*",
     "text": "text/plain",
 }
+ENDINGS: dict[Kind, tuple[str, ...]] = {
+    "pdf": (".pdf",),
+    "docx": (".docx",),
+    "pptx": (".pptx",),
+    "xlsx": (".xlsx", ".xlsm"),
+    "xls": (".xls",),
+    "epub": (".epub",),
+    "eml": (".eml",),
+    "msg": (".msg",),
+    "html": (".html", ".htm", ".xhtml"),
+    "markdown": (".md", ".markdown"),
+    "csv": (".csv", ".tsv"),
+    "json": (".json", ".jsonl"),
+    "ipynb": (".ipynb",),
+    "feed": (".rss", ".atom"),
+    "xml": (".xml",),
+    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp"),
+    "text": (".txt", ".text", ".log", ".rst"),
+}
+ACCEPTED = {ending for endings in ENDINGS.values() for ending in endings}
+BY_ENDING: dict[str, Kind] = {ending[1:]: kind for kind, endings in ENDINGS.items() for ending in endings}
+BY_TYPE: dict[str, Kind] = {mime: kind for kind, mime in MIME.items() if kind not in ("text", "image")} | {
+    "application/xhtml+xml": "html",
+    "text/x-markdown": "markdown",
+    "text/tab-separated-values": "csv",
+    "application/feed+json": "json",
+    "application/ld+json": "json",
+    "application/x-ndjson": "json",
+    "application/atom+xml": "feed",
+    "application/rdf+xml": "feed",
+    "text/xml": "xml",
+}
+PICTURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"BM", "image/bmp"),
+)
+COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of Office 97-2003, MS-CFB
 
 # Limits of drill A25. A ratio means nothing for small archives: XML of a few kilobytes packs better than 100 to 1.
 ZIP_BYTES, ZIP_RATIO, ZIP_RATIO_FROM, ZIP_ENTRIES = 100 * 2**20, 100, 2**20, 2000
-
-BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark starts with the same two bytes
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-MULTIBYTE = {
-    *("utf-8", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "shift_jis", "cp932", "euc_jp", "iso2022_jp"),
-    *("euc_kr", "cp949"),
-}
-SINGLE_BYTE = {
-    *("cp866", "koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "ascii", "iso8859-1", "tis-620"),
-    *(f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
-    *(f"cp125{page}" for page in range(9)),
-    "cp874",
-}
-# The web means Windows' superset by these names (WHATWG Encoding Standard, table of labels).
-WEB_MEANS = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-}
 
 HTML_START = re.compile(
     r"\s*(?:<!--|<\?xml|<!doctype\s+html|<(?:html|head|body|title|meta|script|div|p|h1)\b)", re.IGNORECASE
@@ -56,8 +86,6 @@ HTML_START = re.compile(
 HTML_TAG = re.compile(
     r"<(?:html|head|body|title|meta|div|p|span|a|h[1-6]|table|ul|ol|article|section|main|br)\b", re.IGNORECASE
 )
-META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
-XML_CHARSET = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r\f\x1b\0")
 
 
@@ -70,7 +98,11 @@ def detect(data: bytes, filename: str | None, content_type: str | None) -> Kind:
         return "pdf"
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
         return _archive(data)
-    if not _bom(data) and (data.startswith(b"{\\rtf") or is_binary(data)):
+    if data.startswith(COMPOUND):
+        return _compound(data)
+    if picture_type(data):
+        return "image"
+    if not bom(data) and (data.startswith(b"{\\rtf") or is_binary(data)):
         raise refused(_name(data))
     return _text_kind(data, filename, content_type)
 
@@ -91,32 +123,63 @@ def is_binary(data: bytes) -> bool:
     return strange > len(sample) * 0.02
 
 
-def wide_without_bom(data: bytes) -> str | None:
-    """The byte order of UTF-16 that lacks its mark, told by where the NULs of Latin letters stand."""
-    sample = data[:4096]
-    if len(sample) < 8 or not sample.count(0):
+def picture_type(data: bytes) -> str | None:
+    """The media type of a picture Pillow reads, by its first bytes."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    found = next((mime for mark, mime in PICTURES if data.startswith(mark)), None)
+    # "BM" alone is no proof: the size in the head of a bitmap is that of the file, or nearly.
+    if found == "image/bmp" and not (
+        data[6:10] == b"\0\0\0\0" and int.from_bytes(data[14:18], "little") in (12, 40, 108, 124)
+    ):
         return None
-    even, odd, half = sample[0::2].count(0), sample[1::2].count(0), len(sample) // 2
-    if odd > half * 0.4 and even < half * 0.05:
-        return "utf-16-le"
-    if even > half * 0.4 and odd < half * 0.05:
-        return "utf-16-be"
-    return None
+    return found
 
 
 def _archive(data: bytes) -> Kind:
     with open_archive(data) as archive:
         names = set(archive.namelist())
-    if "[Content_Types].xml" in names and "word/document.xml" in names:
-        return "docx"
-    for prefix, what in (
-        ("xl/", "a spreadsheet"),
-        ("ppt/", "a presentation"),
-        ("META-INF/", "an e-book or package"),
-    ):
-        if any(name.startswith(prefix) for name in names):
-            raise refused(what)
+        if "mimetype" in names and archive.getinfo("mimetype").file_size < 100:
+            try:
+                if archive.read("mimetype").strip() == b"application/epub+zip":
+                    return "epub"
+            except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+                raise Invalid("The file is a damaged zip archive.", suggestion="Save it again and retry.") from error
+    if "[Content_Types].xml" in names:
+        for part, kind in (
+            ("word/document.xml", "docx"),
+            ("ppt/presentation.xml", "pptx"),
+            ("xl/workbook.xml", "xlsx"),
+        ):
+            if part in names:
+                return kind  # type: ignore[return-value]
+    if "META-INF/container.xml" in names:
+        return "epub"
     raise refused("a zip archive")
+
+
+def _compound(data: bytes) -> Kind:
+    """Which of the programs of Office 97-2003 wrote it, by the streams inside."""
+    import olefile
+
+    try:
+        with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            names = {entry[0] for entry in ole.listdir()}
+    except Exception as error:  # broken files raise anything
+        raise Invalid("The file is damaged and cannot be read.", code="damaged_file",
+                      suggestion="Open it in its own program, save it again and retry.") from error  # fmt: skip
+    if {"Workbook", "Book"} & names:
+        return "xls"
+    if "__properties_version1.0" in names:
+        return "msg"
+    if {"EncryptedPackage", "EncryptionInfo"} & names:
+        raise Invalid("The document is protected by a password.", code="encrypted",
+                      suggestion="Save a copy without a password.")  # fmt: skip
+    if "WordDocument" in names:
+        raise refused("a Word 97-2003 document (.doc)")
+    raise refused(
+        "a PowerPoint 97-2003 presentation (.ppt)" if "PowerPoint Document" in names else "an old Office file"
+    )
 
 
 def open_archive(data: bytes) -> zipfile.ZipFile:
@@ -152,18 +215,69 @@ def _name(data: bytes) -> str:
 
 
 def _text_kind(data: bytes, filename: str | None, content_type: str | None) -> Kind:
+    """Bytes decide where they are unmistakable; between the rest the name chooses, then the declared type."""
     start = decode_start(data)
-    suffix = (filename or "").lower().rpartition(".")[2]
+    head = start[:2048].lstrip("\ufeff \t\r\n")
+    suffix = (filename or "").lower().rpartition(".")[2] if "." in (filename or "") else ""
     declared = (content_type or "").partition(";")[0].strip().lower()
+    claimed = BY_ENDING.get(suffix) or BY_TYPE.get(declared)
+    if claimed in ("markdown", "eml"):
+        return claimed
     if _is_document(start):
         return "html"
-    if suffix in ("htm", "html", "xhtml") or declared in ("text/html", "application/xhtml+xml"):
+    if xml := _xml_kind(head, claimed):
+        return xml
+    if claimed == "html":
         return "html" if HTML_TAG.search(start) else "text"
-    if suffix in ("md", "markdown") or declared in ("text/markdown", "text/x-markdown"):
-        return "markdown"
+    if claimed in ("csv", "json", "ipynb"):
+        return claimed
+    if _is_json(data, head):
+        return "json"
+    if _is_mail(start):
+        return "eml"
     if suffix or declared:
         return "text"
-    return "html" if HTML_START.match(start) and HTML_TAG.search(start) else "text"
+    if HTML_START.match(start) and HTML_TAG.search(start):
+        return "html"
+    return "csv" if _is_table(start, len(data)) else "text"
+
+
+def _xml_kind(head: str, claimed: Kind | None) -> Kind | None:
+    """Feeds by their root element, which comes after declarations and comments."""
+    bare = re.sub(r"^(?:\s|<\?[^>]{0,500}\?>|<!--.{0,1000}?-->|<!DOCTYPE[^>\[]{0,300}>)*", "", head, flags=re.DOTALL)
+    if re.match(r"<(?:\w+:)?(?:rss|feed|rdf|channel)[\s>]", bare, re.IGNORECASE):
+        return "feed"
+    if head[:5].lower() == "<?xml" or (claimed in ("feed", "xml") and head.startswith("<")):
+        return "xml"
+    return None
+
+
+def _is_json(data: bytes, head: str) -> bool:
+    """Brackets at both ends, and quotes or values where JSON has them."""
+    ends = (head[:1], data[-64:].rstrip(b"\0 \t\r\n")[-1:])
+    return ends in (("{", b"}"), ("[", b"]")) and bool(re.match(r'[\[{]\s*(?:["\[{\]}\d-]|true|false|null)', head)) \
+        and ('":' in head or head[0] == "[")  # fmt: skip
+
+
+def _is_mail(start: str) -> bool:
+    """Headers from the first line on, among them two that only mail has."""
+    block = re.split(r"\r?\n\r?\n", start, maxsplit=1)[0]
+    names = {name.lower() for name in re.findall(r"^([A-Za-z][A-Za-z0-9-]{1,60}):", block, re.MULTILINE)}
+    lines = [line for line in block.splitlines() if line.strip()]
+    regular = all(re.match(r"[A-Za-z][A-Za-z0-9-]{1,60}:|[ \t]|From ", line) for line in lines)
+    return regular and len(names & {"from", "to", "subject", "date", "received", "message-id", "mime-version"}) >= 3
+
+
+def _is_table(start: str, size: int) -> bool:
+    """Without a name only a text whose every line is cut into as many fields counts as a table."""
+    lines = [line for line in start.splitlines()[:20] if line.strip()]
+    if size > len(start) and len(lines) > 1:
+        lines.pop()
+    for mark in ",;\t":
+        counts = {line.count(mark) for line in lines}
+        if len(lines) >= 3 and len(counts) == 1 and min(counts) >= 2 and mark + " " not in "".join(lines):
+            return True
+    return False
 
 
 def _is_document(start: str) -> bool:
@@ -173,73 +287,14 @@ def _is_document(start: str) -> bool:
 
 
 def decode_start(data: bytes) -> str:
-    encoding = _bom(data) or wide_without_bom(data) or "latin-1"
+    encoding = bom(data) or wide_without_bom(data) or "latin-1"
     return data[:65536].decode(encoding, "replace")
 
 
-def _bom(data: bytes) -> str | None:
-    return next((name for mark, name in BOMS if data.startswith(mark)), None)
+def declares_doctype(part: bytes) -> bool:
+    squeezed = part.replace(b"\0", b"")  # the same characters in UTF-16
+    return b"<!DOCTYPE" in squeezed or b"<!ENTITY" in squeezed
 
 
-# --- encodings --------------------------------------------------------------------------------------------------
-
-
-def decode(data: bytes, declared: str | None) -> tuple[str, list[str]]:
-    """Text and warnings. Byte order mark, then what was declared, then a guess; NULs and broken bytes are dropped.
-
-    What is valid UTF-8 beyond ASCII is UTF-8, whatever was declared: single-byte sets accept any bytes, so their
-    claim proves nothing. Codecs that are not character sets of the web (UTF-7 hides markup) are not followed.
-    """
-    if encoding := _bom(data) or wide_without_bom(data):
-        return _clean(data.decode(encoding, "replace"))
-    claims = [claim for claim in (declared, *_claims_inside(data)) if claim]
-    claimed = [name for claim in claims if (name := codec(claim))]
-    unknown = [claim for claim in claims if not codec(claim)]
-    warnings = [f"The encoding “{unknown[0][:40]}” is not supported."] if unknown else []
-    if not data.isascii() and _is_mostly_utf8(data, trusted="utf-8" in claimed or not claimed):
-        return _clean(data.decode("utf-8", "replace"), warnings)
-    multibyte = [name for name in claimed if name in MULTIBYTE]
-    for name in [*multibyte, "utf-8", *claimed]:
-        try:
-            return _clean(data.decode(WEB_MEANS.get(name, name)), warnings)
-        except UnicodeDecodeError:
-            continue
-    return _clean(*_guess(data, warnings))
-
-
-def _is_mostly_utf8(data: bytes, trusted: bool) -> bool:
-    """Other encodings make valid UTF-8 only by chance and in short texts; a cut or patched file has a few bad bytes."""
-    text = data.decode("utf-8", "replace")
-    bad = text.count("\ufffd")
-    good = sum(map(len, re.findall(r"[^\x00-\x7f]+", text))) - bad
-    return good > 20 * bad and (trusted or good >= 12)
-
-
-def codec(claim: str | None) -> str | None:
-    """Python's name of a declared character set we follow, else None."""
-    try:
-        name = codecs.lookup((claim or "").strip().strip("\"'")).name
-    except (LookupError, ValueError):
-        return None
-    return name if name in MULTIBYTE or name in SINGLE_BYTE else None
-
-
-def _claims_inside(data: bytes) -> list[str]:
-    found = XML_CHARSET.search(data[:1024]) or META_CHARSET.search(data[:4096])
-    return [found[1].decode("ascii")] if found else []
-
-
-def _guess(data: bytes, warnings: list[str]) -> tuple[str, list[str]]:
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(data[:65536]).best()
-    name = codec(best.encoding) if best else None
-    text = data.decode(name or "cp1252", "replace")
-    return text, [*warnings, f"The encoding was not declared; read as {name or 'cp1252'}."]
-
-
-def _clean(text: str, warnings: list[str] | None = None) -> tuple[str, list[str]]:
-    warnings = list(warnings or [])
-    if "\ufffd" in text:
-        warnings.append("Some characters could not be decoded.")
-    return text.replace("\0", "").lstrip("\ufeff"), warnings
+def declares_entities(part: bytes) -> bool:
+    return b"<!ENTITY" in part.replace(b"\0", b"")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from webapp.core import sandbox
 from webapp.core.errors import AppError, Invalid
+from webapp.extraction import markdown, pictures
+from webapp.extraction.common import damaged, one_line, refuse_entities
 from webapp.extraction.detect import open_archive
 from webapp.extraction.html import iso_day
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 PAGES = 2000
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # repeats the text before it
 
@@ -38,15 +41,31 @@ def read_pdf(data: bytes, characters: int) -> dict[str, Any]:
     except (AppError, MemoryError):
         raise
     except Exception as error:  # broken files raise anything
-        raise _damaged("PDF") from error
+        raise damaged("PDF") from error
     pages, warnings = _pdf_pages(reader, count, characters)
+    method = "pypdf"
+    if count and not any(page.strip() for page in pages):
+        pages = pictures.Embedded().texts(_pdf_pictures(reader))
+        method, warnings = "tesseract", [*warnings, "The PDF has no text layer; the text was recognised from pictures."]
     if count and not any(page.strip() for page in pages):
         raise Invalid(
             "No readable text: the PDF has no text layer.",
             code="no_text_layer",
             suggestion="It is probably a scan. Run text recognition (OCR) on it and upload the result.",
         )
-    return about | {"text": "\n\n".join(pages), "method": "pypdf", "warnings": warnings}
+    return about | {"text": "\n\n".join(pages), "method": method, "warnings": warnings, "meta": {"pages": count}}
+
+
+def _pdf_pictures(reader: PdfReader) -> Iterator[bytes]:
+    """The pictures a scanned page is made of."""
+    for page in reader.pages:
+        try:
+            for picture in page.images:
+                yield picture.data
+        except MemoryError:
+            raise
+        except Exception:
+            continue  # broken or of an unknown kind
 
 
 def _decrypt(reader: PdfReader) -> None:
@@ -64,8 +83,8 @@ def _pdf_about(reader: PdfReader) -> dict[str, Any]:
         about = reader.metadata
         created = about.creation_date if about else None
         return {
-            "title": _one_line(about.title) if about else None,
-            "author": _one_line(about.author) if about else None,
+            "title": one_line(about.title) if about else None,
+            "author": one_line(about.author) if about else None,
             "published": created.date().isoformat() if created else None,
         }
     except Exception:
@@ -107,51 +126,46 @@ def read_docx(data: bytes, characters: int) -> dict[str, Any]:
     """Fields of `Extracted`: headings, lists and tables as Markdown, deleted text of tracked changes left out."""
     import docx
 
-    _refuse_entities(data)
+    refuse_entities(data, "Word document")
     try:
         document = docx.Document(io.BytesIO(data))
-        blocks = _until(characters, _blocks(document.element.body, _styles(document)))
+        names = Names(_styles(document), _links(document))
+        blocks = _until(characters, _blocks(document.element.body, names))
         about = _docx_about(document)
+        with open_archive(data) as archive:
+            blocks += pictures.Embedded().texts(pictures.of_archive(archive))
     except MemoryError:
         raise
     except Exception as error:  # broken files raise anything
-        raise _damaged("Word document") from error
+        raise damaged("Word document") from error
     return about | {"text": "\n\n".join(blocks), "method": "python-docx"}
 
 
-def _refuse_entities(data: bytes) -> None:
-    """Word writes no document type declarations; what has one wants to expand or fetch something."""
-    try:
-        with open_archive(data) as archive:
-            for entry in archive.infolist():
-                if entry.filename.lower().endswith((".xml", ".rels")) and _declares(archive.read(entry)):
-                    raise Invalid("The document declares XML entities and is refused.", code="xml_entities")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise _damaged("Word document") from error
-    except Exception as error:
-        if isinstance(error, (AppError, MemoryError)) or type(error).__module__ not in ("zlib", "lzma"):
-            raise
-        raise _damaged("Word document") from error
+@dataclass(frozen=True)
+class Names:
+    """What ids inside the document stand for: style id -> English name of the style, relation id -> address."""
 
-
-def _declares(part: bytes) -> bool:
-    squeezed = part.replace(b"\0", b"")  # the same characters in UTF-16
-    return b"<!DOCTYPE" in squeezed or b"<!ENTITY" in squeezed
+    styles: dict[str, str]
+    links: dict[str, str]
 
 
 def _styles(document: Document) -> dict[str, str]:
-    """style id -> English name, which is what tells headings and lists in every language of Word."""
+    """The English name is what tells headings and lists in every language of Word."""
     try:
         return {style.style_id: (style.name or "") for style in document.styles}
     except (KeyError, ValueError):
         return {}
 
 
-def _blocks(parent: Any, styles: dict[str, str]) -> Iterator[str]:
+def _links(document: Document) -> dict[str, str]:
+    return {ident: rel.target_ref for ident, rel in document.part.rels.items() if rel.is_external}
+
+
+def _blocks(parent: Any, names: Names) -> Iterator[str]:
     """Text of each paragraph and table, in order; list items that follow each other make one block."""
     items: list[str] = []
     for child in _block_elements(parent):
-        text = _table(child) if child.tag == W + "tbl" else _paragraph(child, styles)
+        text = _table(child, names) if child.tag == W + "tbl" else _paragraph(child, names)
         if text.startswith("- "):
             items.append(text)
             continue
@@ -182,12 +196,12 @@ def _block_elements(parent: Any) -> Iterator[Any]:
             waiting.extend(reversed(element))
 
 
-def _paragraph(element: Any, styles: dict[str, str]) -> str:
-    text = _text(element)
+def _paragraph(element: Any, names: Names) -> str:
+    text = _text(element, names.links)
     if not text:
         return ""
     style = element.find(f"{W}pPr/{W}pStyle")
-    name = styles.get(style.get(W + "val"), "").lower() if style is not None else ""
+    name = names.styles.get(style.get(W + "val"), "").lower() if style is not None else ""
     if name == "title":
         return "# " + " ".join(text.split())
     if heading := re.fullmatch(r"heading ([1-9])", name):
@@ -197,7 +211,7 @@ def _paragraph(element: Any, styles: dict[str, str]) -> str:
     return text
 
 
-def _text(element: Any) -> str:
+def _text(element: Any, links: dict[str, str]) -> str:
     """Text of runs, fields, links, equations and text boxes in reading order."""
     pieces: list[str] = []
     skipping = None
@@ -205,6 +219,10 @@ def _text(element: Any) -> str:
         if skipping is not None and skipping in node.iterancestors():
             continue
         skipping = node if node.tag in (FALLBACK, W + "del", W + "moveFrom") else None
+        if node.tag == W + "hyperlink" and node is not element and (target := links.get(node.get(RELATION) or "")):
+            pieces.append(markdown.link(_text(node, {}), target))
+            skipping = node
+            continue
         if node.tag in (W + "t", MATH_TEXT):
             pieces.append(node.text or "")
         elif node.tag == W + "tab":
@@ -214,12 +232,12 @@ def _text(element: Any) -> str:
     return "".join(pieces).strip()
 
 
-def _table(element: Any) -> str:
+def _table(element: Any, names: Names) -> str:
     """Rows as `| a | b |`. The XML is read directly: python-docx computes a grid per row, quadratic in their number."""
     rows = []
     for row in element.iter(W + "tr"):
         if next(row.iterancestors(W + "tbl")) is element:
-            cells = [" ".join(_text(cell).split()).replace("|", "\\|") for cell in row.iter(W + "tc") if _of(cell, row)]
+            cells = [markdown.cell(_text(cell, names.links)) for cell in row.iter(W + "tc") if _of(cell, row)]
             rows.append("| " + " | ".join(cells) + " |")
     if rows and any(character not in "| \n" for row in rows for character in row):
         rows.insert(1, "|" + "---|" * max(1, rows[0].count(" | ") + 1))
@@ -238,8 +256,8 @@ def _docx_about(document: Document) -> dict[str, Any]:
         return {}
     about = document.core_properties
     return {
-        "title": _one_line(about.title),
-        "author": _one_line(about.author),
+        "title": one_line(about.title),
+        "author": one_line(about.author),
         "language": (about.language or "")[:2].lower() or None,
         "published": iso_day(about.created.isoformat()) if about.created else None,
     }
@@ -253,17 +271,3 @@ def _until(characters: int, blocks: Iterable[str]) -> list[str]:
         if characters < 0:
             break
     return kept
-
-
-def _one_line(text: object) -> str | None:
-    """None also for what programs write when nobody gave a title or author."""
-    line = " ".join(str(text or "").split())[:500]
-    return None if line.strip("()").lower() in ("", "untitled", "anonymous", "unspecified") else line
-
-
-def _damaged(what: str) -> Invalid:
-    return Invalid(
-        f"The {what} is damaged and cannot be read.",
-        code="damaged_file",
-        suggestion="Open it in its own program, save it again and retry.",
-    )

@@ -10,12 +10,16 @@ from typing import Any
 
 from webapp.core.errors import Invalid, TaskTimedOut, TooLarge
 from webapp.core.sandbox import ChildCrashed, run_in_child
-from webapp.extraction import detect, files, html
+from webapp.extraction import data as tables
+from webapp.extraction import detect, ebook, encoding, files, html, language, mail, markdown, office, pictures
 from webapp.extraction.detect import ACCEPTED
 
 __all__ = ["ACCEPTED", "Extracted", "extract"]
 
-PRELOAD = ("trafilatura", "bs4", "lxml.html", "pypdf", "docx", "charset_normalizer", "puremagic")
+PRELOAD = (
+    *("trafilatura", "bs4", "markdownify", "lxml.html", "pypdf", "docx", "charset_normalizer", "puremagic"),
+    "webapp.extraction.language",
+)
 
 INPUT_BYTES = 64 * 2**20
 TEXT_CHARACTERS = 5_000_000
@@ -26,10 +30,14 @@ LAST_TRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Extracted:
-    """text: paragraphs separated by blank lines, headings as `# ...`, list items as `- ...`, tables as `| a | b |`.
+    """text: Markdown. Paragraphs separated by blank lines, headings as `# ...`, list items as `- ...`, tables as
+    `| a | b |`; code in fences and links as `[text](address)` only if `markdown` was asked for.
 
-    content_type: what the bytes are, not what was declared. language: only if the document states it.
-    published: ISO day. method: "trafilatura", "beautifulsoup4", "pypdf", "python-docx" or "plain".
+    content_type: what the bytes are, not what was declared. language: ISO 639-1, as found in the text or declared.
+    published: ISO day. method: the library that read it, or "plain".
+    meta: `bytes`, `words`, `encoding` of text kinds, `language_confidence` 0..1, and what the kind has: `pages`,
+    `slides`, `sheets`, `rows`, `columns`, `chapters`, `entries`, `cells`, `attachments`, `width`, `height`,
+    `page_characters` (of all text on a web page), `link_share` (of its main text inside links, 0..1).
     """
 
     text: str
@@ -40,6 +48,7 @@ class Extracted:
     published: str | None
     method: str
     warnings: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
 
 
 def extract(
@@ -49,12 +58,14 @@ def extract(
     content_type: str | None = None,
     charset: str | None = None,
     url: str | None = None,
+    markdown: bool = True,
     cancelled: Callable[[], bool] = lambda: False,
     timeout: float = 30.0,
 ) -> Extracted:
     """Read `data` in a child process with 30 s of processor time and 1 GiB.
 
     filename, content_type, charset: what the sender says; believed only where the bytes allow it.
+    markdown: keep links and code fences, for what is stored and cited; False: the text reads as prose (summaries).
     Raises UnsupportedMedia (not one of ACCEPTED), TooLarge (input or unpacked size, memory), Invalid (damaged,
     encrypted, no text, took too long), ChildCrashed, and TaskCancelled.
     """
@@ -64,14 +75,14 @@ def extract(
         charset = found[1]
     deadline = time.monotonic() + timeout
     try:
-        found_in_file = _read(data, filename, content_type, charset, url, False, cancelled, timeout)
+        found_in_file = _read(data, filename, content_type, charset, url, markdown, False, cancelled, timeout)
     except (TaskTimedOut, ChildCrashed, TooLarge) as error:
         # A page that breaks the tree readers is read once more without a tree. Other kinds refuse that at once.
         if not _may_be_html(data):
             raise _too_slow() if isinstance(error, TaskTimedOut) else error from error
         rest = max(LAST_TRY_SECONDS, deadline - time.monotonic())
         try:
-            found_in_file = _read(data, filename, content_type, charset, url, True, cancelled, rest)
+            found_in_file = _read(data, filename, content_type, charset, url, markdown, True, cancelled, rest)
         except TaskTimedOut as late:
             raise _too_slow() from late
     return Extracted(**found_in_file)
@@ -83,6 +94,7 @@ def _read(
     content_type: str | None,
     charset: str | None,
     url: str | None,
+    markdown: bool,
     simply: bool,
     cancelled: Callable[[], bool],
     timeout: float,
@@ -94,6 +106,7 @@ def _read(
         content_type,
         charset,
         url,
+        markdown,
         simply,
         timeout=timeout,
         cpu_seconds=CPU_SECONDS,
@@ -104,7 +117,8 @@ def _read(
 
 
 def _may_be_html(data: bytes) -> bool:
-    return b"%PDF-" not in data[:1024] and data[:2] != b"PK"
+    starts = (b"PK", detect.COMPOUND)
+    return b"%PDF-" not in data[:1024] and not data.startswith(starts) and not detect.picture_type(data)
 
 
 def _too_slow() -> Invalid:
@@ -124,45 +138,81 @@ def read(
     content_type: str | None,
     charset: str | None,
     url: str | None,
+    keep_markup: bool,
     simply: bool,
 ) -> dict[str, Any]:
     """The fields of `Extracted`. simply: the page already broke a cleverer reader."""
     if not data.strip(b"\0 \t\r\n\f"):
         raise _nothing()
     kind = detect.detect(data, filename, content_type)
-    fields: dict[str, Any] = {
-        "title": None,
-        "language": None,
-        "author": None,
-        "published": None,
-        "warnings": [],
-    }
-    fields |= _by_kind(kind, data, charset, url, simply) | {"content_type": detect.MIME[kind]}
-    fields["text"] = tidy(fields["text"][: TEXT_CHARACTERS * 2])
+    found = _by_kind(kind, data, charset, url, simply)
+    kind = found.pop("content_kind", kind)
+    text = found["text"][: TEXT_CHARACTERS * 2]
+    if not keep_markup and kind not in ("text", "markdown"):
+        text = markdown.without_links(text)
+    fields: dict[str, Any] = {"title": None, "author": None, "published": None, "warnings": []} | found
+    fields["text"] = tidy(text)
+    fields["content_type"] = _media_type(kind, data, content_type)
     if len(fields["text"]) > TEXT_CHARACTERS:
         fields["text"] = fields["text"][:TEXT_CHARACTERS].rstrip()
         fields["warnings"].append(f"Only the first {TEXT_CHARACTERS:,} characters were kept.")
     if not any(character.isalnum() for character in fields["text"]):
         raise _nothing()
+    fields["language"], confidence = language.identify(fields["text"], found.get("language"))
+    fields["meta"] = {"bytes": len(data), "words": len(fields["text"].split()),
+                      "language_confidence": round(confidence, 3)} | found.get("meta", {})  # fmt: skip
     return fields
 
 
+def _media_type(kind: detect.Kind, data: bytes, declared: str | None) -> str:
+    if kind == "image":
+        return detect.picture_type(data) or detect.MIME[kind]
+    said = (declared or "").partition(";")[0].strip().lower()
+    return said if detect.BY_TYPE.get(said) == kind else detect.MIME[kind]
+
+
 def _by_kind(kind: detect.Kind, data: bytes, charset: str | None, url: str | None, simply: bool) -> dict[str, Any]:
-    if kind == "pdf":
-        return files.read_pdf(data, TEXT_CHARACTERS)
-    if kind == "docx":
-        return files.read_docx(data, TEXT_CHARACTERS)
-    text, warnings = detect.decode(data, charset)
-    if kind == "html":
-        found = html.strip_tags(text) if simply else html.read_html(text, url)
-        warnings += ["The page is too complex for layout analysis; menus may be included."] if simply else []
-        return found | {"warnings": warnings}
-    return {"text": text, "title": _first_heading(text), "method": "plain", "warnings": warnings}
+    match kind:
+        case "pdf":
+            return files.read_pdf(data, TEXT_CHARACTERS)
+        case "docx":
+            return files.read_docx(data, TEXT_CHARACTERS)
+        case "pptx":
+            return office.read_pptx(data, TEXT_CHARACTERS)
+        case "xlsx":
+            return office.read_xlsx(data, TEXT_CHARACTERS)
+        case "xls":
+            return office.read_xls(data, TEXT_CHARACTERS)
+        case "epub":
+            return ebook.read_epub(data, TEXT_CHARACTERS)
+        case "eml":
+            return mail.read_eml(data, TEXT_CHARACTERS)
+        case "msg":
+            return mail.read_msg(data)
+        case "image":
+            return pictures.read_picture(data)
+    text, warnings = encoding.decode(data, charset)
+    found = _from_text(kind, text, data, url, simply)
+    found["warnings"] = [*warnings, *found.get("warnings", [])]
+    found["meta"] = {"encoding": encoding.encoding_of(data) or charset} | found.get("meta", {})
+    return found
 
 
-def _first_heading(text: str) -> str | None:
-    found = re.search(r"^#{1,2} (.{1,300})$", text[:4000], re.MULTILINE)
-    return found[1].strip().rstrip("#").strip() or None if found else None
+def _from_text(kind: detect.Kind, text: str, data: bytes, url: str | None, simply: bool) -> dict[str, Any]:
+    match kind:
+        case "html" if simply:
+            return html.strip_tags(text) | {
+                "warnings": ["The page is too complex for layout analysis; menus may be included."]
+            }
+        case "html":
+            return html.read_html(text, url)
+        case "csv":
+            return tables.read_csv(text, TEXT_CHARACTERS)
+        case "json" | "ipynb":
+            return tables.read_json(text, TEXT_CHARACTERS, url)
+        case "feed" | "xml":
+            return tables.read_xml(text, TEXT_CHARACTERS, url)
+    return {"text": text, "title": tables.first_heading(text), "method": "plain"}
 
 
 def tidy(text: str) -> str:

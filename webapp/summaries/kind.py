@@ -125,7 +125,7 @@ def _read_url(task: TaskRun, url: str) -> dict[str, Any]:
             retryable=again,
             retry_after=int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 8 else None,
         )
-    found = extract(page.body, content_type=page.content_type, charset=page.charset, url=page.url,
+    found = extract(page.body, content_type=page.content_type, charset=page.charset, url=page.url, markdown=False,
                     cancelled=task.stopped, timeout=min(30.0, task.remaining()))  # fmt: skip
     return {"url": page.url, "title": found.title, "text": found.text, "method": found.method}
 
@@ -135,7 +135,7 @@ def _read_upload(task: TaskRun, upload_id: str) -> dict[str, Any]:
     from webapp.files import service as files
 
     name, content_type, data = files.load(task.rt, task.owner_id, upload_id)
-    found = extract(data, filename=name, content_type=content_type, cancelled=task.stopped,
+    found = extract(data, filename=name, content_type=content_type, markdown=False, cancelled=task.stopped,
                     timeout=min(60.0, task.remaining()))  # fmt: skip
     return {"title": found.title or name, "text": found.text, "method": found.method}
 

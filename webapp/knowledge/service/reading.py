@@ -137,7 +137,7 @@ def _uploaded(task: TaskRun, source: Source) -> Incoming:
     found = extract(data, filename=name, content_type=content_type, cancelled=task.stopped,
                     timeout=min(120.0, task.remaining()))  # fmt: skip
     title = source.config.get("title") or found.title or name
-    meta = {"file": name, "bytes": len(data)} if source.kind == "upload" else {"bytes": len(data)}
+    meta = found.meta | ({"file": name} if source.kind == "upload" else {})
     return replace(_incoming(found, title), key=f"upload:{hashlib.sha256(data).hexdigest()}", meta=meta)
 
 
@@ -158,7 +158,7 @@ def _fetched(task: TaskRun, source: Source) -> Incoming:
     return replace(
         incoming, key=page.url, url=page.url, etag=page.headers.get("etag"),
         last_modified=page.headers.get("last-modified"), warnings=[*incoming.warnings, *cut],
-        meta={"bytes": len(page.body), "status": page.status},
+        meta=found.meta | {"status": page.status},
     )  # fmt: skip
 
 
