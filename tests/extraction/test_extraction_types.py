@@ -24,7 +24,7 @@ PROSE = "The committee met in the old town hall and talked about the new bridge 
 
 
 def read(data: bytes, name: str | None = None, **more: Any) -> Extracted:
-    return extract(data, filename=name, markdown=True, **more)
+    return extract(data, filename=name, **more)
 
 
 def zipped(**files: str | bytes) -> bytes:
@@ -129,7 +129,7 @@ def test_docx_links() -> None:
     out = io.BytesIO()
     document.save(out)
     assert read(out.getvalue()).text == "Read [the rules](https://example.org/x)"
-    assert extract(out.getvalue()).text == "Read the rules"
+    assert extract(out.getvalue(), markdown=False).text == "Read the rules"
 
 
 @pytest.mark.parametrize("name", ["a.pptx", "a.xlsx", "a.docx", "a.epub"])
@@ -352,7 +352,7 @@ def test_code_is_kept_with_its_language_and_empty_lines() -> None:
     assert "## Use\n\n" in found.text
     assert "```python\ndef f():\n    return [a](1)\n\nf()\n```\n\n" in found.text
     assert "[more](https://e.org/more) to read." in found.text
-    assert "    return [a](1)\n\nf()" in extract(page.encode(), filename="a.html").text
+    assert "    return [a](1)\n\nf()" in extract(page.encode(), filename="a.html", markdown=False).text
 
 
 def test_hostile_links_are_not_kept() -> None:
