@@ -360,6 +360,20 @@ def test_the_half_hourly_round_takes_what_was_forgotten(shelf: Shelf) -> None:
     agrees(shelf)
 
 
+def test_a_collection_that_cannot_be_embedded_does_not_stand_before_the_others(shelf: Shelf) -> None:
+    lab = lab_of(shelf)
+    fill(shelf, 60)
+    embedding._get(shelf.rt, "fake").broken = NoModel("no weights")  # type: ignore[attr-defined]
+    with shelf.as_(shelf.cast.bob) as ctx:
+        other = collections.create(ctx, "Later", embedder="fake:other").id
+    documents.store(shelf.rt, other, documents.Incoming("x", "X", "Something later.", "text/plain"))
+    task_id = lab.start_kind("knowledge.embed_pending", {})
+    lab.run_all("embedding")
+    found = lab.row(task_id).result or {}
+    assert (found["documents"], found["failed"]) == (1, 1)
+    assert shelf.rt.vectors.count(index_name(other, 1)) == 1
+
+
 def test_a_collection_that_is_gone_is_no_error(shelf: Shelf) -> None:
     lab = lab_of(shelf)
     fill(shelf, 3)

@@ -9,7 +9,7 @@ in his hands, and putting the same vector in twice changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from webapp.core.db import utcnow
 from webapp.core.errors import Conflict, TaskCancelled
 from webapp.core.failpoints import failpoint
 from webapp.knowledge.models import Chunk, Collection, Document, VectorRemoval
-from webapp.knowledge.vectors import IndexTrouble, index_name, parse_name
+from webapp.knowledge.vectors import index_name, parse_name
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -361,40 +361,3 @@ def drop_orphans(rt: Runtime) -> int:
     for name in orphans:
         rt.vectors.drop(name)
     return len(orphans)
-
-
-def embed_pending(rt: Runtime, told: Told, limit: int, warn: Callable[[str], None]) -> dict[str, Any]:
-    """The oldest `limit` documents without vectors, whatever forgot them; and what else was left behind.
-
-    A collection that cannot be embedded is told by `warn` and does not stop the others.
-    """
-    with rt.unit(write=False) as db:
-        waiting = select(Document.collection_id, Document.id).where(Document.pending_chunks > 0)
-        rows = db.execute(waiting.order_by(Document.id).limit(limit)).all()
-        removals = list(db.scalars(select(VectorRemoval.collection_id).distinct()))
-    documents: dict[str, list[str]] = {collection_id: [] for collection_id in removals}
-    for collection_id, document_id in rows:
-        documents.setdefault(collection_id, []).append(document_id)
-    counts = {"documents": 0, "chunks": 0, "removed": 0, "failed": 0, "dropped": 0}
-    for number, (collection_id, ids) in enumerate(documents.items()):
-        told.progress(100 * number / len(documents), f"Collection {number + 1} of {len(documents)}")
-        try:
-            done = embed_collection(rt, collection_id, told, documents=ids)
-        except _troubles() as error:
-            counts["failed"] += 1
-            warn(f"{collection_id}: {error.message}")
-            continue
-        counts["documents"] += len(ids)
-        counts["chunks"] += done["chunks"]
-        counts["removed"] += done["removed"]
-    try:
-        counts["dropped"] = drop_orphans(rt)
-    except IndexTrouble as error:
-        warn(error.message)
-    return counts
-
-
-def _troubles() -> tuple[type[Any], ...]:
-    from webapp.core.errors import Unavailable, Upstream
-
-    return Unavailable, Upstream, Conflict

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webapp.core.context import Ctx
 from webapp.core.errors import NotFound
 from webapp.knowledge import consistency, embed
+from webapp.knowledge.embed_pending import embed_pending
 from webapp.tasks.kinds import TaskKind
 from webapp.tasks.run import TaskRun
 
@@ -46,7 +47,7 @@ def run_embed(task: TaskRun) -> dict[str, Any]:
 
 
 def run_pending(task: TaskRun) -> dict[str, Any]:
-    return embed.embed_pending(task.rt, task, task.params["limit"], lambda text: task.log(text, "warning"))
+    return embed_pending(task.rt, task, task.params["limit"], lambda text: task.log(text, "warning"))
 
 
 def run_reindex(task: TaskRun) -> dict[str, Any]:
