@@ -11,6 +11,7 @@ from flask import Flask
 
 def register(app: Flask, sock: Any) -> None:
     from webapp.apidocs.pages import pages as apidocs_pages
+    from webapp.crawl.api import crawler
     from webapp.embedding.api import api as embedding_api
     from webapp.files.api import files
     from webapp.health.api import health
@@ -29,7 +30,7 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.ui.pages import pages as ui_pages
     from webapp.web.api import install
 
-    install(app, [auth_api, *task_apis, files, *knowledge_apis, embedding_api, health, system, *operations_apis])
+    install(app, [auth_api, *task_apis, files, *knowledge_apis, crawler, embedding_api, health, system, *operations_apis])
     for pages in (home_pages, tasks_pages, logs_pages, system_pages, operations_pages, identity_pages, apidocs_pages):
         app.register_blueprint(pages)
     if app.extensions["runtime"].settings.debug:

@@ -25,7 +25,7 @@ from webapp.crawl.reading import Reader, Reading
 from webapp.knowledge.service import web
 
 if TYPE_CHECKING:
-    from webapp.crawl.schemas import CrawlParams
+    from webapp.crawl.params import CrawlParams
     from webapp.tasks.run import TaskRun
 
 FETCHERS, READERS = 16, 2

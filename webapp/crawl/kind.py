@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from webapp.core.errors import AppError, BadRequest
 from webapp.crawl import service
 from webapp.crawl.engine import Crawler
 from webapp.crawl.fetching import Fetcher, Validators
 from webapp.crawl.frontier import Frontier
+from webapp.crawl.params import CrawlParams
 from webapp.crawl.reading import Reader
-from webapp.crawl.schemas import CrawlParams
 from webapp.crawl.spool import Spool
 from webapp.knowledge.service import web
 from webapp.tasks.kinds import TaskKind
@@ -27,21 +28,43 @@ def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
     from webapp.core.addresses import precheck_url
     from webapp.knowledge.service import collections
 
-    given = params.get("collection_id")
-    row = collections.writable(ctx, given) if given else collections.default(ctx)
+    if params.get("source_id"):
+        source = web.source(ctx, params["source_id"])
+        known = {name: value for name, value in source.config.items() if name in CrawlParams.model_fields}
+        given = {name: value for name, value in params.items() if name in ("urls", "source_id") and value}
+        whole = {"urls": [source.url], "read_as": source.kind, "name": source.label, **known, **given}
+        params.update(CRAWL.check(whole | {"collection_id": source.collection_id}))
+    if not params.get("urls"):
+        message = "name at least one address"
+        raise BadRequest(f"urls: {message}", details=[{"loc": ["urls"], "msg": message, "type": "missing"}])
+    chosen = params.get("collection_id")
+    row = collections.writable(ctx, chosen) if chosen else collections.default(ctx)
     params["collection_id"] = row.id
     policy = outbound_policy(ctx.rt.settings)
     for url in params["urls"]:
-        precheck_url(url, policy)
+        try:
+            precheck_url(url, policy)
+        except AppError as error:
+            error.details = [{"loc": ["urls"], "msg": f"{url[:200]}: {error.message}", "type": error.code}]
+            raise
 
 
 def run(task: TaskRun) -> dict[str, Any]:
     params = CrawlParams.model_validate(task.params)
     crawl_id, finished = service.begin(task, params)
-    if not finished:
-        _crawl(task, params, crawl_id)
-    task.progress(99, "Finishing")
-    result = service.finish(task, params, crawl_id)
+    web.reading(task.rt, params.source_id)
+    try:
+        if not finished:
+            _crawl(task, params, crawl_id)
+        task.progress(99, "Finishing")
+        result = service.finish(task, params, crawl_id)
+    except AppError as error:
+        web.was_read(task.rt, params.source_id, "failed", error.message)
+        raise
+    if not result["pages"]:
+        web.was_read(task.rt, params.source_id, "failed", service.why_nothing(task.rt, crawl_id))
+    else:
+        web.was_read(task.rt, params.source_id, "partial" if result["failed"] else "ready", None)
     Spool(task.rt.settings, crawl_id).clear()
     return result
 

@@ -1,62 +1,153 @@
-"""What a crawl is asked for."""
+"""Crawls on the wire."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
-from webapp.core.errors import AppError
-from webapp.crawl import patterns, urls
+from webapp.crawl import patterns
+from webapp.crawl.params import ReadAs, Stay
+from webapp.web.api import ApiModel
 
-ReadAs = Literal["site", "page", "sitemap", "feed"]
+State = Literal["queued", "reading", "fetched", "unchanged", "skipped", "failed"]
 
 
-class CrawlParams(BaseModel):
-    """read_as: what the addresses are: the front of a site, single pages, sitemaps, or feeds.
+class CrawlIn(ApiModel):
+    """A crawl to start. `url` is short for `urls` with one address."""
 
-    stay: how far links may lead: `path` (below the addresses given), `site` (their hosts, with or without www.),
-    `subdomains`, `anywhere` (then at most `max_hosts`). delay: seconds between two requests to a host; robots.txt may
-    ask for more. collection_id: where pages go; the caller's default one when absent.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    urls: list[str] = Field(min_length=1, max_length=1000, description="Where to begin")
-    collection_id: str | None = Field(None, max_length=40)
-    source_id: str | None = Field(None, max_length=40)
+    url: str | None = Field(None, max_length=4000)
+    urls: list[str] = Field(default_factory=list, max_length=1000)
+    start_urls: list[str] = Field(default_factory=list, max_length=1000, description="Another name of `urls`")
+    collection_id: str | None = Field(None, max_length=40, description="Your default collection when absent")
     name: str = Field("", max_length=300)
     read_as: ReadAs = "site"
-    stay: Literal["path", "site", "subdomains", "anywhere"] = "site"
+    stay: Stay = "site"
     max_depth: int = Field(3, ge=0, le=20)
     max_pages: int = Field(200, ge=1, le=20_000)
     max_hosts: int = Field(5, ge=1, le=100)
     max_mb: int = Field(200, ge=1, le=5_000)
     include: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
     exclude: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
-    delay: float | None = Field(None, ge=0, le=60)
+    delay: float | None = Field(None, ge=0, le=60, description="Seconds between two requests to a host")
     use_sitemaps: bool = True
-    fresh: bool = Field(False, description="Fetch everything anew, without asking what changed")
+    fresh: bool = False
 
-    @field_validator("urls")
-    @classmethod
-    def _addresses(cls, given: list[str]) -> list[str]:
-        found = []
-        for one in given:
-            text = one.strip()
-            try:
-                found.append(urls.normalise(text if "://" in text else f"https://{text}"))
-            except urls.BadUrl as error:
-                raise ValueError(f"{text[:200] or 'an empty line'}: {error}") from None
-        return list(dict.fromkeys(found))
+    def params(self) -> dict[str, Any]:
+        found = self.model_dump(exclude={"url", "start_urls"}, exclude_none=True)
+        return found | {"urls": [one for one in (self.url, *self.urls, *self.start_urls) if one and one.strip()]}
 
-    @field_validator("include", "exclude")
-    @classmethod
-    def _patterns(cls, given: list[str]) -> list[str]:
-        wanted = [one.strip() for one in given if one.strip()]
-        for one in wanted:
-            try:
-                patterns.matcher(one)
-            except AppError as error:
-                raise ValueError(error.message) from None
-        return wanted
+
+class JobOut(ApiModel):
+    """pages_crawled: read in this crawl, changed or not. counts: addresses by fate."""
+
+    id: str
+    task_id: str | None
+    name: str
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    progress: int
+    message: str | None
+    error: str | None
+    urls: list[str]
+    collection_id: str
+    config: dict[str, Any]
+    counts: dict[str, int]
+    pages_crawled: int
+    pages_failed: int
+    total_urls: int
+    created_at: str
+    finished_at: str | None
+    result: dict[str, Any] | None
+
+
+class JobPage(ApiModel):
+    count: int
+    next: str | None
+    previous: str | None
+    results: list[JobOut]
+
+
+class ListQuery(ApiModel):
+    page: int = Field(1, ge=1, le=100_000)
+    page_size: int = Field(50, ge=1, le=200)
+
+
+class PageQuery(ListQuery):
+    job: str | None = Field(None, max_length=40, description="Only pages this crawl read")
+    collection_id: str | None = Field(None, max_length=40)
+    is_processed_for_embeddings: bool | None = None
+
+
+class AddressQuery(ApiModel):
+    state: State | None = None
+    q: str | None = Field(None, max_length=200)
+    cursor: str | None = Field(None, max_length=400)
+    limit: int = Field(100, ge=1, le=500)
+
+
+class AddressOut(ApiModel):
+    """An address of a crawl and its fate."""
+
+    id: str
+    url: str
+    kind: str
+    depth: int
+    found_on: str | None
+    state: State
+    reason: str | None
+    detail: str | None
+    status: int | None
+    bytes: int | None
+    ms: int | None
+    attempts: int
+    document_id: str | None
+    fetched_at: str | None
+
+
+class AddressesOut(ApiModel):
+    items: list[AddressOut]
+    next_cursor: str | None
+    prev_cursor: str | None
+
+
+class PageBrief(ApiModel):
+    """A page as the crawler stored it; `id` is that of the document."""
+
+    id: str
+    url: str
+    title: str
+    success: bool
+    collection_id: str
+    content_type: str
+    language: str | None
+    words: int
+    is_processed_for_embeddings: bool
+    pending_chunks: int
+    chunk_count: int
+    quality: float | None
+    crawled_at: str | None
+    checked_at: str | None
+
+
+class PageOut(PageBrief):
+    clean_markdown: str
+    author: str | None
+    published: str | None
+    version_id: str | None
+    warnings: list[str]
+
+
+class PageList(ApiModel):
+    count: int
+    next: str | None
+    previous: str | None
+    results: list[PageBrief]
+
+
+class ProcessOut(ApiModel):
+    """status: "queued" with the task that embeds it, or "skipped" with the reason."""
+
+    status: Literal["queued", "skipped"]
+    page_id: str
+    reason: str | None = None
+    task_id: str | None = None

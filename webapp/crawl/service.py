@@ -16,7 +16,7 @@ from webapp.core.errors import AppError, BadRequest, NotFound
 from webapp.core.paging import Page, keyset
 from webapp.crawl import frontier
 from webapp.crawl.models import FATES, Crawl, CrawlUrl
-from webapp.crawl.schemas import CrawlParams
+from webapp.crawl.params import CrawlParams
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
@@ -85,6 +85,10 @@ class Job:
     def total(self) -> int:
         return sum(self.fates.values())
 
+    @property
+    def pages(self) -> int:
+        return self.fates["fetched"] + self.fates["unchanged"]
+
 
 def _mine(ctx: Ctx) -> ColumnElement[bool]:
     if ctx.user.id is None and ctx.user.is_admin:
@@ -99,6 +103,13 @@ def list_(ctx: Ctx, *, cursor: str | None = None, limit: int = 50, collection_id
         stmt = stmt.where(Crawl.collection_id == collection_id[:40])
     page = keyset(ctx.db, stmt, Crawl.id, cursor=cursor, limit=max(1, min(200, limit)))
     return Page(_jobs(ctx, list(page.items)), page.next_cursor, page.prev_cursor)
+
+
+def numbered(ctx: Ctx, page: int, size: int) -> tuple[int, list[Job]]:
+    """(how many there are, those of a page), newest first."""
+    count = ctx.db.scalar(select(func.count()).select_from(Crawl).where(_mine(ctx))) or 0
+    stmt = select(Crawl).where(_mine(ctx)).order_by(Crawl.id.desc()).offset((page - 1) * size).limit(size)
+    return count, _jobs(ctx, list(ctx.db.scalars(stmt)))
 
 
 def get(ctx: Ctx, crawl_id: str) -> Job:
@@ -153,6 +164,42 @@ def cancel(ctx: Ctx, crawl_id: str) -> Job:
         raise NotFound("the task of this crawl is not there any more")
     tasks.cancel(ctx, job.task.id)
     return get(ctx, job.crawl.id)
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def pages(ctx: Ctx, number: int, size: int, *, job: str | None = None, collection_id: str | None = None,
+          embedded: bool | None = None) -> tuple[int, list[Any]]:  # fmt: skip
+    """(how many, documents of a page) of the web pages the caller may read; of one crawl with `job`."""
+    from webapp.knowledge.service import web
+
+    ids = None
+    if job is not None:
+        of = (CrawlUrl.crawl_id == get(ctx, job).crawl.id, CrawlUrl.document_id.is_not(None))
+        ids = select(CrawlUrl.document_id).where(*of)
+    return web.pages(ctx, (number - 1) * size, size, ids=ids, collection_id=collection_id, embedded=embedded)
+
+
+def page(ctx: Ctx, page_id: str) -> tuple[Any, Any]:
+    """(document, its current version). Raises NotFound."""
+    from webapp.knowledge.service import web
+
+    return web.page(ctx, page_id)
+
+
+def process(ctx: Ctx, page_id: str) -> dict[str, Any]:
+    """Have a page embedded: `{"status", "page_id", "reason", "task_id"}`. Forbidden for one shared for reading."""
+    from webapp.knowledge import embed
+    from webapp.knowledge.service import collections
+
+    row, version = page(ctx, page_id)
+    collections.writable(ctx, row.collection_id)
+    if version is None or not row.chunk_count:
+        return {"status": "skipped", "page_id": row.id, "reason": "no_content"}
+    if row.pending_chunks == 0:
+        return {"status": "skipped", "page_id": row.id, "reason": "already_processed"}
+    return {"status": "queued", "page_id": row.id, "task_id": embed.request(ctx, row.collection_id)}
 
 
 # -- the books of a running one --------------------------------------------------------------------------------------
@@ -221,23 +268,29 @@ def _settle_source(task: TaskRun, params: CrawlParams, counted: dict[str, int]) 
                    {"outcome": "crawled", "pages": read, "failed": failed})  # fmt: skip
 
 
+def why_nothing(rt: Runtime, crawl_id: str) -> str:
+    """A sentence for a crawl that gave no page: what became of its first address."""
+    stmt = select(CrawlUrl.detail).where(CrawlUrl.crawl_id == crawl_id, CrawlUrl.detail.is_not(None))
+    with rt.unit(write=False) as db:
+        return db.scalar(stmt.order_by(CrawlUrl.depth, CrawlUrl.id).limit(1)) or "No page was found."
+
+
 def _follow_up(task: TaskRun, params: CrawlParams, fetched: int) -> list[str]:
-    """Start what makes the new pages findable; tasks of other areas are started by the names of their kinds."""
+    """Start what makes the new pages findable."""
+    from webapp.knowledge import embed
     from webapp.tasks import service as tasks
     from webapp.tasks.kinds import kinds
 
-    known = {name for name, _ in kinds.all()}
-    wanted: list[tuple[str, dict[str, Any]]] = [("knowledge.embed", {"collection_id": params.collection_id})]
-    wanted.append(("knowledge.quality", {"collection_id": params.collection_id}))
+    if not fetched or params.collection_id is None:
+        return []
     started = []
-    for name, given in wanted if fetched else []:
-        if name not in known:
-            continue
-        try:
+    try:  # should one fail, the pages are stored all the same and the schedules will find them
+        started.append(embed.request(task.rt, params.collection_id))
+        if "knowledge.quality" in {name for name, _ in kinds.all()}:
             with task.rt.unit() as db:
                 owner = Actor(task.owner_id, "crawler", via="system", is_admin=task.owner_id is None)
                 ctx = Ctx(task.rt, db, owner, request_id=task.request_id or "-")
-                started.append(tasks.start(ctx, name, given)["id"])
-        except AppError as error:  # the pages are stored all the same; the schedules will find them
-            task.log(f"{name} was not started: {error.message}", "warning")
-    return started
+                started.append(tasks.start(ctx, "knowledge.quality", {})["id"])
+    except AppError as error:
+        task.log(f"What follows was not started: {error.message}", "warning")
+    return [one for one in started if one]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 
 from webapp.core.context import Ctx
 from webapp.core.db import utcnow
 from webapp.core.errors import NotFound
-from webapp.knowledge.models import Collection, Document, DocumentVersion
+from webapp.knowledge.models import Collection, Document, DocumentVersion, Source
+from webapp.knowledge.service import sources
 from webapp.knowledge.service.collections import may_read
 
 if TYPE_CHECKING:
@@ -57,9 +58,18 @@ def addresses(ctx: Ctx, document_ids: Sequence[str]) -> list[tuple[str, str, str
     return [(row[0], row[1], row[2] or "") for row in ctx.db.execute(stmt.where(Document.id.in_(document_ids)))]
 
 
-def pages(ctx: Ctx) -> Select[Any]:
-    """Every page the caller may read, for lists."""
-    return _readable(ctx)
+def pages(ctx: Ctx, start: int, limit: int, *, ids: Any = None, collection_id: str | None = None,
+          embedded: bool | None = None) -> tuple[int, list[Document]]:  # fmt: skip
+    """(how many, some of them), newest first. ids: a query for the ids wanted. embedded: wholly in the index or not."""
+    stmt = _readable(ctx)
+    if ids is not None:
+        stmt = stmt.where(Document.id.in_(ids))
+    if collection_id is not None:
+        stmt = stmt.where(Document.collection_id == collection_id)
+    if embedded is not None:
+        stmt = stmt.where(Document.pending_chunks == 0 if embedded else Document.pending_chunks > 0)
+    count = ctx.db.scalar(stmt.with_only_columns(func.count())) or 0
+    return count, list(ctx.db.scalars(stmt.order_by(Document.id.desc()).offset(start).limit(limit)))
 
 
 def page(ctx: Ctx, document_id: str) -> tuple[Document, DocumentVersion | None]:
@@ -73,3 +83,26 @@ def page(ctx: Ctx, document_id: str) -> tuple[Document, DocumentVersion | None]:
 def _readable(ctx: Ctx) -> Select[Any]:
     mine = select(Document).join(Collection, Collection.id == Document.collection_id)
     return mine.where(Document.url.is_not(None), may_read(ctx.user))
+
+
+# -- sources that are crawled ----------------------------------------------------------------------------------------
+
+
+def source(ctx: Ctx, source_id: str) -> Source:
+    """A source the caller may read anew. Raises NotFound, Forbidden."""
+    return sources.writable(ctx, source_id)
+
+
+def reading(rt: Runtime, source_id: str | None) -> None:
+    _mark(rt, source_id, state="reading", error=None)
+
+
+def was_read(rt: Runtime, source_id: str | None, state: str, error: str | None) -> None:
+    """state: "ready", "partial" or "failed"."""
+    _mark(rt, source_id, state=state, error=error, read_at=utcnow())
+
+
+def _mark(rt: Runtime, source_id: str | None, **values: Any) -> None:
+    if source_id is not None:
+        with rt.unit() as db:
+            db.execute(update(Source).where(Source.id == source_id).values(**values))
