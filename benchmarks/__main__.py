@@ -18,6 +18,7 @@ BENCHES = {
     "accept": "POST that stores and queues a task, beside FastAPI doing the same",
     "sqlite": "eight writers on one SQLite file through our write path",
     "embedding": "passages embedded through the product, beside the bare model",
+    "crawl": "crawl of a local site of 1,000 pages, beside Scrapy and the limit of its latency",
     "memory": "memory of the idle embedded server",
 }
 

@@ -12,6 +12,7 @@ from flask import Flask
 def register(app: Flask, sock: Any) -> None:
     from webapp.apidocs.pages import pages as apidocs_pages
     from webapp.crawl.api import crawler
+    from webapp.crawl.pages import pages as crawl_pages
     from webapp.embedding.api import api as embedding_api
     from webapp.files.api import files
     from webapp.health.api import health
@@ -31,7 +32,8 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.web.api import install
 
     install(app, [auth_api, *task_apis, files, *knowledge_apis, crawler, embedding_api, health, system, *operations_apis])
-    for pages in (home_pages, tasks_pages, logs_pages, system_pages, operations_pages, identity_pages, apidocs_pages):
+    for pages in (home_pages, tasks_pages, crawl_pages, logs_pages, system_pages, operations_pages, identity_pages,
+                  apidocs_pages):  # fmt: skip
         app.register_blueprint(pages)
     if app.extensions["runtime"].settings.debug:
         app.register_blueprint(ui_pages)  # the components on one page, for developers

@@ -147,6 +147,12 @@ def addresses(
     return keyset(ctx.db, stmt, CrawlUrl.id, cursor=cursor, limit=max(1, min(500, limit)))
 
 
+def latest(ctx: Ctx, crawl: Crawl, limit: int = 12) -> list[CrawlUrl]:
+    """What was fetched last, the newest first."""
+    stmt = select(CrawlUrl).where(CrawlUrl.crawl_id == crawl.id, CrawlUrl.fetched_at.is_not(None))
+    return list(ctx.db.scalars(stmt.order_by(CrawlUrl.fetched_at.desc(), CrawlUrl.id.desc()).limit(limit)))
+
+
 def reasons(ctx: Ctx, crawl: Crawl) -> list[tuple[str, str, int]]:
     """(state, reason, number) of what was left out or failed, the most frequent first."""
     of = (CrawlUrl.crawl_id == crawl.id, CrawlUrl.state.in_(("skipped", "failed")))
