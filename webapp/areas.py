@@ -31,7 +31,9 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.ui.pages import pages as ui_pages
     from webapp.web.api import install
 
-    install(app, [auth_api, *task_apis, files, *knowledge_apis, crawler, embedding_api, health, system, *operations_apis])
+    install(
+        app, [auth_api, *task_apis, files, *knowledge_apis, crawler, embedding_api, health, system, *operations_apis]
+    )
     for pages in (home_pages, tasks_pages, crawl_pages, logs_pages, system_pages, operations_pages, identity_pages,
                   apidocs_pages):  # fmt: skip
         app.register_blueprint(pages)

@@ -163,6 +163,9 @@ class Belongings:
         self.session_id = client.get("/api/auth/sessions/").json[0]["id"]
         self.user_id = alice.id
         self.knowledge = self._knowledge(client)
+        crawl = client.post("/api/crawler/jobs/", json={"url": "https://alice.example/", "name": "crawl of alice"}).json
+        self.crawl_id = crawl["id"]
+        self.page_id = _page(site, crawl["collection_id"])
 
     def _knowledge(self, client: Any) -> dict[str, str]:
         """A collection with a source and a cited document."""
@@ -178,8 +181,16 @@ class Belongings:
     def paths(self, route: Any) -> list[str]:
         """The route with alice's ids; both states of a task."""
         ids = {"file_id": self.file_id, "key_id": self.key_id, "session_id": self.session_id, "user_id": self.user_id,
-               **self.knowledge}  # fmt: skip
+               "job_id": self.crawl_id, "crawl_id": self.crawl_id, "page_id": self.page_id, **self.knowledge}  # fmt: skip
         return [filled(route.path, task_id=task, **ids) for task in (self.done, self.waiting)]
+
+
+def _page(site: Site, collection_id: str) -> str:
+    from webapp.knowledge.service import documents
+
+    url = "https://alice.example/page"
+    given = documents.Incoming(url, "Page of alice", "The diary of alice, page one.", "text/html", url=url)
+    return str(documents.store(site.rt, collection_id, given).document_id)
 
 
 def belongings(calm: Site) -> Belongings:

@@ -52,19 +52,15 @@ def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
 def run(task: TaskRun) -> dict[str, Any]:
     params = CrawlParams.model_validate(task.params)
     crawl_id, finished = service.begin(task, params)
-    web.reading(task.rt, params.source_id)
+    service.settle_source(task, params, "reading")
     try:
         if not finished:
             _crawl(task, params, crawl_id)
         task.progress(99, "Finishing")
         result = service.finish(task, params, crawl_id)
     except AppError as error:
-        web.was_read(task.rt, params.source_id, "failed", error.message)
+        service.settle_source(task, params, "failed", error.message)
         raise
-    if not result["pages"]:
-        web.was_read(task.rt, params.source_id, "failed", service.why_nothing(task.rt, crawl_id))
-    else:
-        web.was_read(task.rt, params.source_id, "partial" if result["failed"] else "ready", None)
     Spool(task.rt.settings, crawl_id).clear()
     return result
 

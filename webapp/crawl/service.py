@@ -247,7 +247,7 @@ def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
         seen = row.counts if row else {}
         db.execute(update(Crawl).where(Crawl.id == crawl_id, Crawl.finished_at.is_(None)).values(finished_at=finished))
     followed = _follow_up(task, params, counted["fetched"])
-    _settle_source(task, params, counted)
+    _source_was_read(task, params, crawl_id, counted)
     return {
         "crawl_id": crawl_id,
         "collection_id": params.collection_id,
@@ -262,19 +262,24 @@ def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
     }
 
 
-def _settle_source(task: TaskRun, params: CrawlParams, counted: dict[str, int]) -> None:
+def settle_source(task: TaskRun, params: CrawlParams, state: str, error: str | None = None,
+                  outcome: dict[str, Any] | None = None) -> None:  # fmt: skip
+    """Tell the source, if the crawl is one of a source, what became of it."""
     from webapp.knowledge.service import sources
 
-    if params.source_id is None:
-        return
+    if params.source_id is not None:
+        sources.settle(task.rt, params.source_id, task.id, state, error, outcome)
+
+
+def _source_was_read(task: TaskRun, params: CrawlParams, crawl_id: str, counted: Counter[str]) -> None:
     read, failed = counted["fetched"] + counted["unchanged"], counted["failed"]
     state = "ready" if not failed and read else "partial" if read else "failed"
     error = f"{failed:,} of {failed + read:,} pages could not be read" if failed else None
-    sources.settle(task.rt, params.source_id, task.id, state, error or (None if read else "no page could be read"),
-                   {"outcome": "crawled", "pages": read, "failed": failed})  # fmt: skip
+    settle_source(task, params, state, error if read else _why_nothing(task.rt, crawl_id),
+                  {"outcome": "crawled", "pages": read, "failed": failed})  # fmt: skip
 
 
-def why_nothing(rt: Runtime, crawl_id: str) -> str:
+def _why_nothing(rt: Runtime, crawl_id: str) -> str:
     """A sentence for a crawl that gave no page: what became of its first address."""
     stmt = select(CrawlUrl.detail).where(CrawlUrl.crawl_id == crawl_id, CrawlUrl.detail.is_not(None))
     with rt.unit(write=False) as db:

@@ -91,18 +91,3 @@ def _readable(ctx: Ctx) -> Select[Any]:
 def source(ctx: Ctx, source_id: str) -> Source:
     """A source the caller may read anew. Raises NotFound, Forbidden."""
     return sources.writable(ctx, source_id)
-
-
-def reading(rt: Runtime, source_id: str | None) -> None:
-    _mark(rt, source_id, state="reading", error=None)
-
-
-def was_read(rt: Runtime, source_id: str | None, state: str, error: str | None) -> None:
-    """state: "ready", "partial" or "failed"."""
-    _mark(rt, source_id, state=state, error=error, read_at=utcnow())
-
-
-def _mark(rt: Runtime, source_id: str | None, **values: Any) -> None:
-    if source_id is not None:
-        with rt.unit() as db:
-            db.execute(update(Source).where(Source.id == source_id).values(**values))
