@@ -402,6 +402,44 @@ def test_a_collection_that_goes_away_ends_it(yard: Yard, site: SmallSite) -> Non
     assert yard.task(crawl).status == "failed"
 
 
+def test_the_spool_is_empty_when_it_is_over(yard: Yard, site: SmallSite) -> None:
+    from webapp.crawl.spool import Spool, left_behind
+
+    site.linked(3)
+    Spool(yard.rt.settings, "of-a-crawl-that-is-gone").put("x", {}, b"body")
+    yard.crawl()
+    assert left_behind(yard.rt.settings) == []
+
+
+def test_a_full_disk_stops_it_and_loses_nothing(yard: Yard, site: SmallSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F21: the crawl says so, is tried again, and goes on where it was."""
+    import errno
+
+    from webapp.crawl.spool import Spool
+
+    site.linked(10)
+    written: list[str] = []
+    write = Spool._write
+
+    def full(self: Spool, url_id: str, data: bytes) -> None:
+        written.append(url_id)
+        if len(written) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, url_id, data)
+
+    monkeypatch.setattr(Spool, "_write", full)
+    crawl = yard.crawl(max_depth=6)
+    task = yard.task(crawl)
+    if task.status != "completed":
+        assert (task.status, task.error_code) in (("retrying", "storage_full"), ("failed", "storage_full"))
+        if task.status == "retrying":
+            yard.lab.do("cancel", yard.cast.alice, task.id)
+        yard.lab.do("retry", yard.cast.alice, task.id)
+        yard.lab.run_all("crawling")
+    assert yard.task(crawl).result["pages"] == 10
+    assert len(yard.texts()) == 10
+
+
 def test_running_twice_changes_nothing(yard: Yard, site: SmallSite) -> None:
     from webapp.tasks import execute
 

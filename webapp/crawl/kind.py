@@ -52,6 +52,7 @@ def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
 def run(task: TaskRun) -> dict[str, Any]:
     params = CrawlParams.model_validate(task.params)
     crawl_id, finished = service.begin(task, params)
+    service.tidy(task.rt)
     service.settle_source(task, params, "reading")
     try:
         if not finished:

@@ -111,7 +111,7 @@ class Reader:
             key=item.url, url=item.url, title=found.title or "", text=found.text, content_type=found.content_type,
             language=found.language, author=found.author, published=found.published, etag=head.get("etag"),
             last_modified=head.get("last_modified"), fetched_at=item.fetched_at, method=found.method,
-            warnings=warnings, minhash=sign,
+            warnings=warnings, minhash=sign, meta=found.meta,
         )  # fmt: skip
         stored = documents.store(self.rt, self.collection_id, incoming, self.source_id)
         return self._stored(item, stored, sign, warnings)

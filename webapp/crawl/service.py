@@ -17,6 +17,7 @@ from webapp.core.paging import Page, keyset
 from webapp.crawl import frontier
 from webapp.crawl.models import FATES, Crawl, CrawlUrl
 from webapp.crawl.params import CrawlParams
+from webapp.crawl.spool import Spool, left_behind
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
@@ -220,6 +221,16 @@ def begin(task: TaskRun, params: CrawlParams) -> tuple[str, bool]:
             db.add(row)
             db.flush()
         return row.id, row.finished_at is not None
+
+
+def tidy(rt: Runtime) -> None:
+    """Remove what crawls that are over or gone left in the spool. A crawl's row is there before its folder."""
+    names = left_behind(rt.settings)
+    with rt.unit(write=False) as db:
+        open_ = set(db.scalars(select(Crawl.id).where(Crawl.id.in_(names[:1000]), Crawl.finished_at.is_(None))))
+    for name in names[:1000]:
+        if name not in open_:
+            Spool(rt.settings, name).clear()
 
 
 def known_links(rt: Runtime, collection_id: str, but: str) -> dict[str, list[str]]:

@@ -53,10 +53,7 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def forget_strangers(settings: Settings, known: set[str]) -> int:
-    """Remove the folders of crawls that are gone; how many."""
+def left_behind(settings: Settings) -> list[str]:
+    """Ids of crawls that have a folder."""
     root: Path = settings.home_dir / "crawl"
-    gone = [folder for folder in root.iterdir() if folder.name not in known] if root.is_dir() else []
-    for folder in gone:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(gone)
+    return [folder.name for folder in root.iterdir()] if root.is_dir() else []
