@@ -154,6 +154,12 @@ def by_ids(ctx: Ctx, ids: Iterable[str]) -> dict[str, Task]:
     return {task.id: task for task in ctx.db.scalars(owned(ctx).where(Task.id.in_(wanted)))} if wanted else {}
 
 
+def working_on(ctx: Ctx, kind: str, params: dict[str, Any]) -> list[Task]:
+    """The caller's tasks of this kind with these parameters that are not over."""
+    rows = ctx.db.scalars(owned(ctx).where(Task.kind == kind, Task.status.not_in(FINAL)).limit(200))
+    return [row for row in rows if row.params == params]
+
+
 def owned(ctx: Ctx, *, everyone: bool = False) -> Select[Any]:
     """The tasks this caller may see: their own; ownerless ones for the anonymous; `everyone` for an admin's view."""
     return select(Task) if everyone and ctx.user.is_admin else select(Task).where(_mine(ctx))

@@ -100,6 +100,12 @@ def chunks(ctx: Ctx, document: Document, *, after: int = -1, limit: int = 200) -
     return list(ctx.db.scalars(stmt.where(Chunk.position > after).order_by(Chunk.position).limit(min(1000, limit))))
 
 
+def chunk(ctx: Ctx, document: Document, chunk_id: int) -> Chunk | None:
+    """A passage of the current version, if it is (still) one."""
+    stmt = select(Chunk).where(Chunk.id == chunk_id, Chunk.document_id == document.id)
+    return ctx.db.scalar(stmt.where(Chunk.version_id == document.version_id))
+
+
 def cited(ctx: Ctx, document: Document) -> dict[str, int]:
     """version id -> how many citations of the caller point into it."""
     stmt = select(Citation.version_id, func.count()).where(Citation.document_id == document.id)
