@@ -80,7 +80,9 @@ def _page_url(page: int) -> str:
 def create_task(ctx: Ctx, body: AiTaskIn) -> Any:
     """Store and queue a task; it answers at once and works in the background."""
     with _within_config():
-        values = service.start(ctx, body.task_type, body.task_config, title=body.title, priority=body.priority)
+        values = service.start(
+            ctx, body.task_type, body.task_config, title=body.title, priority=body.priority, asked=True
+        )
     return dialects.eceee_task(_transient(values), username=ctx.user.username)
 
 

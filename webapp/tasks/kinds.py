@@ -88,9 +88,13 @@ kinds: Registry[TaskKind] = Registry(
 )
 
 
-def kind_or_400(name: str) -> TaskKind:
+def kind_or_400(name: str, *, hidden: bool = True) -> TaskKind:
+    """hidden: also kinds that only the program itself starts."""
     try:
-        return kinds.get(name)
+        kind = kinds.get(name)
+        if kind.hidden and not hidden:
+            raise NotFound(f"there is no task kind {name!r}")
+        return kind
     except NotFound as exc:
         known = ", ".join(name for name, kind in kinds.all() if not kind.hidden)
         raise BadRequest(

@@ -101,7 +101,7 @@ def _start(ctx: Ctx, form: BoundForm) -> dict[str, Any]:
     if data.file is not None and data.source in ("", "file"):
         params["upload_ids"] = [_keep(ctx, data.file).id]
     title = data.title.strip() or _title(params, data.file)
-    return service.start(ctx, data.kind, params, title=title, priority=data.priority, interactive=True)
+    return service.start(ctx, data.kind, params, title=title, priority=data.priority, interactive=True, asked=True)
 
 
 def _keep(ctx: Ctx, given: Any) -> Any:

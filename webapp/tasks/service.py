@@ -42,13 +42,15 @@ def start(
     priority: str = "normal",
     interactive: bool = False,
     due_at: float | None = None,
+    asked: bool = False,
 ) -> dict[str, Any]:
     """Store a task and, once this unit has committed, wake a worker. Returns its columns.
 
     interactive: a person waits, so it goes to the queue that is served first.
+    asked: somebody outside named the kind, so our own (hidden) ones do not exist.
     Raises BadRequest with the field named when `params` do not fit the kind.
     """
-    kind = kind_or_400(kind_name)
+    kind = kind_or_400(kind_name, hidden=not asked)
     values = _new_values(ctx.rt.settings, kind, params, title, priority, interactive)
     if kind.prepare is not None:
         kind.prepare(ctx, values["params"])
