@@ -55,7 +55,9 @@ class Stacks:
             return self.embedded()
         if name == "wide":
             threads = "workflows=8,crawling=16,inference=2,interactive=2,embedding=1,maintenance=1"
-            return self.cluster(live=False, BRAINSTEM_WORKER_THREADS=threads, BRAINSTEM_POOL_SIZE="30")
+            # Full numbers are more tasks than one worker process does before it is replaced, which F08 would take for a loss.
+            return self.cluster(live=False, BRAINSTEM_WORKER_THREADS=threads, BRAINSTEM_POOL_SIZE="30",
+                                BRAINSTEM_WORKER_MAX_TASKS="0")  # fmt: skip
         return self.cluster()
 
     def discard(self, stack: Stack) -> None:

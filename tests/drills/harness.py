@@ -558,7 +558,7 @@ class Stack:
             stop.set()
             thread.join(5)
         limit = self.pace.lease + self.pace.sweep
-        assert worst[0] <= limit, f"a row was running with a lease over for {worst[0]:.1f} s (limit {limit:g})"
+        within(worst[0], limit, "a row was running with a lease over")
 
     def check(self, ids: Iterable[str], *, patience: float = 60.0) -> dict[str, dict[str, Any]]:
         """The global invariants of every drill, for these tasks and their descendants; the rows."""
