@@ -196,7 +196,7 @@ def our_env(home: Path, redis_port: int = 0, **more: str) -> dict[str, str]:
     """The environment of a Brainstem process, without settings of the shell."""
     names = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "API_KEY", "AUTH_REQUIRED", "SECRET_KEY", "PORT", "HOST")
     env = {k: v for k, v in os.environ.items() if not k.startswith("BRAINSTEM_") and k not in names}
-    return {**env, "PYTHONPATH": str(ROOT), "BRAINSTEM_HOME": str(home), "BRAINSTEM_PLUGINS": PLUGINS,
+    return {**env, "PYTHONPATH": str(ROOT), "BRAINSTEM_HOME": str(home), "BRAINSTEM_DEMO": "0", "BRAINSTEM_PLUGINS": PLUGINS,
             "LOG_LEVEL": "WARNING", "BENCH_REDIS": str(redis_port), "PYTHONUNBUFFERED": "1", **LIFTED, **more}  # fmt: skip
 
 

@@ -313,6 +313,7 @@ class Server:
             "BRAINSTEM_HOME": str(home),
             "PORT": str(self.port),
             "PYTHONPATH": str(ROOT),
+            "BRAINSTEM_DEMO": "0",
             **(env or {}),
         }
         self.log = home / f"server-{self.port}.log"

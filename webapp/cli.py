@@ -13,6 +13,7 @@ import click
 
 from webapp import __version__
 from webapp.knowledge.cli import reindex
+from webapp.knowledge.ingest_cli import ingest
 from webapp.operations.cli import ops
 from webapp.settings import OPTIONS, Settings, SettingsError, load
 
@@ -161,6 +162,7 @@ def set_password(username: str, password: str) -> None:
 
 main.add_command(ops)
 main.add_command(reindex)
+main.add_command(ingest)
 
 
 @main.command()

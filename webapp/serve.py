@@ -15,6 +15,7 @@ from webapp import runtime
 from webapp.core import logs
 from webapp.core.broker import PullingThread
 from webapp.core.jobs import ROLES
+from webapp.knowledge.service import demo
 from webapp.runtime import Runtime
 from webapp.settings import Settings, load
 from webapp.tasks.kinds import kinds
@@ -82,6 +83,7 @@ class Embedded:
     def start(self) -> None:
         forget_workers(self.rt)
         ensure_system_schedules(self.rt)
+        demo.ensure(self.rt)
         self.group.start()
         self.scheduler.start()
 
@@ -115,6 +117,7 @@ def run_worker(rt: Runtime, role: str) -> int:
 def run_scheduler(rt: Runtime) -> int:
     """The scheduler process of a deployment. Any number may run; one leads."""
     ensure_system_schedules(rt)
+    demo.ensure(rt)
     scheduler = Scheduler(rt)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: scheduler._stop.set())

@@ -171,6 +171,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),
+    _opt("demo", _bool, True, "Load Brainstem's own documentation as a first collection everybody may read."),
     _opt("plugins", _csv, (), "Extra task kinds as name=module:object, besides those of installed packages.",
          check=_plugin_paths),
 )

@@ -340,6 +340,7 @@ class Stack:
             "BRAINSTEM_RATE_LIMIT": "1000000/minute",
             "BRAINSTEM_WS_PER_USER": "1000",
             "BRAINSTEM_HOME": str(self.home),
+            "BRAINSTEM_DEMO": "0",
             "DRILL_LOG": str(self.executions_file),
             **pace.env,
             **(env or {}),

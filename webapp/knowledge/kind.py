@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from webapp.core.context import Ctx
-from webapp.knowledge.service import collections, reading, removal, sources
+from webapp.knowledge.service import collections, demo, reading, removal, sources
 from webapp.tasks.kinds import TaskKind
 from webapp.tasks.run import TaskRun
 
@@ -36,6 +36,14 @@ def _remove(task: TaskRun) -> dict[str, Any]:
     return {"documents": removal.empty(task.rt, task.params["collection_id"], told)}
 
 
+class NoParams(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _demo(task: TaskRun) -> dict[str, Any]:
+    return demo.load(task.rt)
+
+
 READ = TaskKind(
     "knowledge.read", "Read sources", "crawling", ReadParams, reading.run, prepare=_may_read, max_attempts=4, hidden=True,
     description="Reads uploads, pasted text and single pages into a collection.",
@@ -44,3 +52,4 @@ REMOVE = TaskKind(
     "knowledge.remove", "Remove a collection", "maintenance", CollectionParams, _remove, time_limit=7200, hidden=True,
     description="Empties a collection that was deleted, a hundred documents at a time.",
 )  # fmt: skip
+DEMO = TaskKind(demo.KIND, "Load the documentation", "maintenance", NoParams, _demo, hidden=True)

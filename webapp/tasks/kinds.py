@@ -76,6 +76,7 @@ kinds: Registry[TaskKind] = Registry(
         "crawl.site": "webapp.crawl.kind:CRAWL",
         "summary": "webapp.summaries.kind:SUMMARY",
         "knowledge.read": "webapp.knowledge.kind:READ",
+        "maintenance.demo": "webapp.knowledge.kind:DEMO",
         "knowledge.remove": "webapp.knowledge.kind:REMOVE",
         "knowledge.embed": "webapp.knowledge.embed_kind:EMBED",
         "knowledge.embed_pending": "webapp.knowledge.embed_kind:PENDING",

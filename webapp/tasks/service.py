@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from webapp.core.context import Ctx
-from webapp.core.db import after_commit, new_id, utcnow
+from webapp.core.db import after_commit, db_now, new_id, utcnow
 from webapp.core.errors import AppError, BadRequest, Conflict, NotFound
 from webapp.core.failpoints import failpoint
 from webapp.core.paging import Page, keyset
@@ -18,7 +18,7 @@ from webapp.runtime import Runtime
 from webapp.settings import Settings
 from webapp.tasks import execute, store
 from webapp.tasks.kinds import TaskKind, kind_or_400, kinds
-from webapp.tasks.models import FINAL, PRIORITIES, STATUSES, DeadLetter, Task, TaskEvent
+from webapp.tasks.models import FINAL, PRIORITIES, STATUSES, DeadLetter, Task, TaskEvent, Worker
 from webapp.tasks.store import Event, Row
 
 if TYPE_CHECKING:
@@ -238,6 +238,19 @@ def waits(db: Session, kind: str, params: dict[str, Any]) -> bool:
     waiting = (Task.kind == kind) & Task.status.in_(("queued", "retrying")) & Task.cancel_requested.is_(False)
     rows = db.scalars(select(Task.params).where(waiting))
     return any(row == params for row in rows)
+
+
+def is_served(db: Session, settings: Settings) -> bool:
+    """Whether a worker process other than a command has said of late that it lives."""
+    alive = db_now() - Worker.beat_at < settings.beat_seconds * 3
+    return db.scalar(select(Worker.id).where(Worker.role != "ingest", alive).limit(1)) is not None
+
+
+def make_due(rt: Runtime) -> None:
+    """Put retries whose time has come back into their queues, where no scheduler does."""
+    from webapp.tasks import sweep
+
+    sweep._due(rt)
 
 
 def waiting_by_queue(db: Session) -> dict[str, int]:

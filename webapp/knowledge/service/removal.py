@@ -39,7 +39,8 @@ def empty(rt: Runtime, collection_id: str, told: Callable[[int, int], None] = la
             if not ids:
                 # Its vectors go with the whole index; there is nobody left to take single ones out of it.
                 db.execute(delete(VectorRemoval).where(VectorRemoval.collection_id == collection_id))
-                db.execute(delete(Collection).where(Collection.id == collection_id))
+                # The row of the bundled one stays, so that the next start does not bring it back.
+                db.execute(delete(Collection).where(Collection.id == collection_id, ~Collection.bundled))
                 break
             remove_documents(db, ids)
         done += len(ids)

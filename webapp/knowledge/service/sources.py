@@ -55,6 +55,12 @@ def writable(ctx: Ctx, source_id: str) -> Source:
     return row
 
 
+def some(ctx: Ctx, ids: Sequence[str]) -> list[Source]:
+    """Those of `ids` that the caller may read."""
+    stmt = select(Source).join(Collection, Collection.id == Source.collection_id)
+    return list(ctx.db.scalars(stmt.where(Source.id.in_(ids), collections.may_read(ctx.user))))
+
+
 def list_(
     ctx: Ctx,
     collection_id: str,
