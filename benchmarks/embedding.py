@@ -21,12 +21,12 @@ TOKENS = 200  # about what a passage has
 
 
 def run(report: Report, quick: bool) -> None:
-    count = 96 if quick else 768
+    count = 96 if quick else 256
     with tempfile.TemporaryDirectory() as folder:
         rt = _runtime(Path(folder))
         try:
             texts = _texts(count)
-            rounds = [_round(rt, Path(folder), texts, number) for number in range(1 if quick else 3)]
+            rounds = [_round(rt, Path(folder), texts, number) for number in range(1 if quick else 5)]
             report.raw["rounds"] = rounds
             _throughput(report, rounds)
             _queries(report, rt)
