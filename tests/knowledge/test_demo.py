@@ -31,16 +31,20 @@ def test_it_is_loaded_once_and_again_only_when_the_documents_changed(
     demo.ensure(rt)
     demo.ensure(rt)
     assert [one.kind for one in rows(rt, Task)] == [demo.KIND]
-    first = demo.load(rt)
-    assert first["documents"] == first["changed"] == len(rows(rt, Document)) >= 5
+    told: list[str] = []
+    count = demo.load(rt, told.append)["documents"]
+    assert count == len(rows(rt, Document)) >= 5
     assert "The house on one page" in {one.title for one in rows(rt, Document)}
     assert rows(rt, Source)[0].state == "ready"
-    assert demo.load(rt)["changed"] == 0
+    assert demo.load(rt, told.append) == {"documents": count}
+    assert told == [f"{count} of {count} documents are new or changed, 0 are gone",
+                    f"0 of {count} documents are new or changed, 0 are gone"]  # fmt: skip
 
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("# Other\n\nOther words.")
     monkeypatch.setattr(demo, "ROOT", tmp_path)
-    assert demo.load(rt) == {"documents": 1, "changed": 1, "removed": first["documents"] - 1}
+    assert demo.load(rt, told.append) == {"documents": 1}
+    assert told[-1] == f"1 of 1 documents are new or changed, {count - 1} are gone"
     before = len(rows(rt, Task))
     demo.ensure(rt)  # the first task still waits: it will look at what there is then
     assert len(rows(rt, Task)) == before
@@ -57,7 +61,7 @@ def test_everybody_reads_it_and_an_administrator_deletes_it_for_good(both_rt: Ru
                 collections.remove(Ctx(rt, db, who), one.collection.id)
         collections.remove(Ctx(rt, db, cast.root), one.collection.id)
     removal.empty(rt, one.collection.id)
-    assert demo.load(rt) == {}
+    assert demo.load(rt) == {"documents": 0}
     before = len(rows(rt, Task))
     demo.ensure(rt)
     assert len(rows(rt, Task)) == before

@@ -41,7 +41,7 @@ class NoParams(BaseModel):
 
 
 def _demo(task: TaskRun) -> dict[str, Any]:
-    return demo.load(task.rt)
+    return dict(demo.load(task.rt, task.log))
 
 
 READ = TaskKind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +61,15 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def load(rt: Runtime) -> dict[str, int]:
-    """Bring the collection to this version: new and changed documents in, those that are gone out. Safe to repeat."""
+def load(rt: Runtime, note: Callable[[str], None] = lambda text: None) -> dict[str, int]:
+    """Bring the collection to this version: new and changed documents in, those that are gone out. Safe to repeat.
+
+    Returns how many documents it holds; `note` hears what that changed.
+    """
     with rt.unit() as db:
         collection = db.scalar(select(Collection).where(Collection.bundled))
         if collection is not None and collection.removed_at is not None:
-            return {}
+            return {"documents": 0}
         if collection is None:
             collection = Collection(name=NAME, bundled=True, everyone=True, embedder=embedding.default(rt),
                                     description="Brainstem's own documentation, read by it like any other.")  # fmt: skip
@@ -90,7 +94,8 @@ def load(rt: Runtime) -> dict[str, int]:
             row.state, row.read_at, row.config = "ready", utcnow(), {"fingerprint": _fingerprint()}
     indexing.request(rt, collection_id)
     changed = sum(one.outcome in (documents.NEW, documents.CHANGED) for one in stored)
-    return {"documents": len(stored), "changed": changed, "removed": len(gone)}
+    note(f"{changed} of {len(stored)} documents are new or changed, {len(gone)} are gone")
+    return {"documents": len(stored)}
 
 
 def _title(key: str, text: str) -> str:
