@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from webapp.core.errors import TaskInterrupted
+from webapp.core.errors import TaskCancelled, TaskInterrupted, TaskParked, TaskTimedOut
 from webapp.crawl import urls
 from webapp.crawl.fetching import Answer, Fetcher
 from webapp.crawl.frontier import Frontier, Item
@@ -34,6 +34,7 @@ BACKLOG = 3_000  # answers that may wait to be read while fetching is busy
 MAX_HOPS = 5  # redirects in a row
 VARIANTS = 100  # addresses of one path that differ in their parameters only
 TICK = 0.25
+GATHER = 0.05  # seconds of outcomes that share one commit: what a kill may cost
 LIST_PAGES = 50  # sitemaps and feeds of one crawl
 
 
@@ -76,6 +77,7 @@ class Crawler:
         self.variants: Counter[str] = Counter()
         self.confirmed: list[str] = []
         self.cap: tuple[str, str] | None = None
+        self.committed = 0.0
         self.ending = threading.Event()
         self.deferred: list[tuple[float, Item]] = []
 
@@ -94,6 +96,9 @@ class Crawler:
             self._loop()
             if self.cap is not None:
                 self.frontier.close_rest(*self.cap)
+        except (TaskCancelled, TaskParked, TaskTimedOut):  # it is still ours: what was done stays done
+            self.frontier.commit()
+            raise
         finally:
             self.ending.set()
             for _ in threads:
@@ -129,6 +134,7 @@ class Crawler:
                 if self._release_held():
                     continue
                 if not self._something_waits():
+                    self._commit()
                     return
             self._take_in()
 
@@ -141,6 +147,7 @@ class Crawler:
         try:
             outcome = self.outcomes.get(timeout=self._patience())
         except queue.Empty:
+            self._commit()
             return
         for _ in range(200):
             self._apply(outcome)
@@ -151,17 +158,23 @@ class Crawler:
         else:
             self._apply(outcome)
         self._hand_out()  # the threads work on while the books are written
+        if time.monotonic() - self.committed >= GATHER:
+            self._commit()
+            self._tell()
+
+    def _commit(self) -> None:
         self.frontier.commit()
+        self.committed = time.monotonic()
         if len(self.confirmed) >= 50:
             self._confirm()
-        self._tell()
 
     def _patience(self) -> float:
         """Until the next host may be asked, or a moment."""
         now = time.monotonic()
         times = [host.next_at for host in self.hosts.values() if host.queue and host.in_flight < host.at_once]
         times += [at for at, _ in self.deferred]
-        return max(0.002, min([TICK, *(at - now for at in times)]))
+        longest = GATHER if self.frontier.dirty() else TICK
+        return max(0.002, min([longest, *(at - now for at in times)]))
 
     def _confirm(self) -> None:
         confirmed, self.confirmed = self.confirmed, []
