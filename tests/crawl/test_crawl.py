@@ -139,18 +139,23 @@ def test_scope_and_other_sites(yard: Yard, site: SmallSite) -> None:
     assert ("skipped", "off_path") in yard.fates(yard.crawl("/docs/", stay="path")).values()
 
 
-def test_a_page_of_the_web_may_not_lead_to_a_private_host(yard: Yard, site: SmallSite) -> None:
+def test_a_page_of_the_web_may_not_lead_to_a_private_host() -> None:
     """`anywhere` stays among public hosts and those the person named."""
-    from webapp.crawl.engine import Crawler
+    from webapp.core.addresses import OutboundPolicy
+    from webapp.crawl.params import CrawlParams
+    from webapp.crawl.wanted import Wanted
 
-    class Fake:
-        sites, hosts = {"example.org"}, {}
-        params = type("P", (), {"stay": "anywhere", "max_hosts": 5})
-        _is_own = staticmethod(lambda url: "127.0.0.1" in url)
-
-    foreign = Crawler._foreign
-    assert foreign(Fake, "http://127.0.0.1/") == ("private_host", "A page of the web may not lead to a private host.")  # type: ignore[arg-type]
-    assert foreign(Fake, "http://public.example/") is None  # type: ignore[arg-type]
+    policy = OutboundPolicy(allow_hosts=frozenset({"127.0.0.1", "intranet"}))
+    params = CrawlParams(urls=["https://example.org/"], stay="anywhere", max_hosts=2)
+    hosts = {"example.org"}
+    wanted = Wanted(params, policy, hosts, lambda: 0)
+    for url in ("http://127.0.0.1/", "http://intranet:8080/x"):
+        assert (wanted.foreign(url) or ("",))[0] == "private_host"
+    assert wanted.foreign("http://public.example/") is None
+    hosts.add("public.example")
+    assert (wanted.foreign("http://third.example/") or ("",))[0] == "host_cap"
+    asked = Wanted(CrawlParams(urls=["http://intranet/"]), policy, hosts, lambda: 0)
+    assert asked.foreign("http://intranet/x") is None
 
 
 def test_redirects_are_followed_by_hand_and_told(yard: Yard, site: SmallSite) -> None:

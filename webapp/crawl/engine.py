@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ from webapp.core.errors import TaskCancelled, TaskInterrupted, TaskParked, TaskT
 from webapp.crawl import urls
 from webapp.crawl.fetching import Answer, Fetcher
 from webapp.crawl.frontier import Frontier, Item
-from webapp.crawl.patterns import Scope
 from webapp.crawl.politeness import Host, pace
 from webapp.crawl.reading import Reader, Reading
+from webapp.crawl.wanted import Wanted
 from webapp.knowledge.service import web
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ FETCHERS, READERS = 16, 2
 BUSY = FETCHERS // 2  # so many requests in flight are "at full speed"
 BACKLOG = 3_000  # answers that may wait to be read while fetching is busy
 MAX_HOPS = 5  # redirects in a row
-VARIANTS = 100  # addresses of one path that differ in their parameters only
 TICK = 0.25
 GATHER = 0.05  # seconds of outcomes that share one commit: what a kill may cost
 LIST_PAGES = 50  # sitemaps and feeds of one crawl
@@ -63,10 +62,8 @@ class Crawler:
         """known_links: where an unchanged page led when it was last read."""
         self.task, self.params, self.frontier = task, params, frontier
         self.fetcher, self.reader, self.known_links = fetcher, reader, known_links
-        self.scope = Scope(params.include, params.exclude)
-        self.seeds = [urls.normalise(url) for url in params.urls]
-        self.sites = {urls.site_of(url) for url in self.seeds}
         self.hosts: dict[str, Host] = {}
+        self.wanted = Wanted(params, fetcher.policy, self.hosts.keys(), lambda: frontier.counts["queued"])
         self.jobs: queue.SimpleQueue[Callable[[], Outcome] | None] = queue.SimpleQueue()
         self.readings: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self.outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
@@ -74,7 +71,6 @@ class Crawler:
         self.unread: list[Item] = []
         self.held: defaultdict[str, list[Item]] = defaultdict(list)  # wait for the page they name as their original
         self.settled: set[str] = set()
-        self.variants: Counter[str] = Counter()
         self.confirmed: list[str] = []
         self.cap: tuple[str, str] | None = None
         self.committed = 0.0
@@ -122,7 +118,7 @@ class Crawler:
             self._await_reading(item)
         if not self.frontier.seen:
             kind = {"sitemap": "sitemap", "feed": "feed"}.get(self.params.read_as, "page")
-            for url in self.seeds:
+            for url in self.wanted.seeds:
                 self._offer(url, kind, 0, None, asked=True)
         self.frontier.commit()
 
@@ -307,7 +303,11 @@ class Crawler:
         host.learned(answer.rules, answer.notes)
         for note in answer.notes:
             self.task.log(f"{host.name}: {note}", "warning")
-        if self.params.read_as == "site" and self.params.use_sitemaps and urls.site_of(answer.item.url) in self.sites:
+        if (
+            self.params.read_as == "site"
+            and self.params.use_sitemaps
+            and urls.site_of(answer.item.url) in self.wanted.sites
+        ):
             for found in answer.sitemaps[:10]:
                 self._offer_list(urljoin(answer.item.url, found), "sitemap")
 
@@ -344,7 +344,7 @@ class Crawler:
             self.frontier.skip(target, item.depth, item.url, "redirects", "It is behind too many redirects.")
             return
         if item.depth == 0 and item.found_on is None:  # the address a person gave moved: that is where they meant
-            self.sites.add(urls.site_of(target))
+            self.wanted.sites.add(urls.site_of(target))
         self._offer(
             target, item.kind, item.depth, item.url, hops=item.hops + 1, asked=item.url in self.fetcher.asked_for
         )
@@ -412,7 +412,7 @@ class Crawler:
             url = urls.normalise(url)
         except urls.BadUrl:
             return
-        if url not in self.frontier.seen and self.lists < LIST_PAGES and self._foreign(url) is None:
+        if url not in self.frontier.seen and self.lists < LIST_PAGES and self.wanted.foreign(url) is None:
             self.lists += 1
             if item := self.frontier.add(url, kind, 0, None):
                 self._queue(item, front=True)
@@ -420,62 +420,16 @@ class Crawler:
     def _offer(
         self, url: str, kind: str, depth: int, found_on: str | None, *, hops: int = 0, asked: bool = False
     ) -> None:
-        refusal = None if asked else self._refusal(url, depth)
+        refusal = None if asked else self.wanted.refusal(url, depth)
         if refusal is not None:
             self.frontier.skip(url, depth, found_on, *refusal)
         elif item := self.frontier.add(url, kind, depth, found_on, hops):
             self._queue(item)
 
-    def _refusal(self, url: str, depth: int) -> tuple[str, str] | None:
-        """(reason, sentence) against fetching a found address, else None."""
-        if (foreign := self._foreign(url)) is not None:
-            return foreign
-        if depth > self.params.max_depth:
-            return "depth", f"It is more than {self.params.max_depth} links away."
-        if urls.is_binary(url):
-            return "type", "By its ending it is no text."
-        if (said := self.scope.refuses(url)) is not None:
-            return "pattern", f"It is {said}." if said.startswith("left") else f"It {said}."
-        if (said := urls.trap(url)) is not None:
-            return "trap", f"It looks endless: {said}."
-        path, mark, _ = url.partition("?")
-        if mark:
-            self.variants[path] += 1
-            if self.variants[path] > VARIANTS:
-                return "trap", f"There are more than {VARIANTS} variants of {path}"
-        if self.frontier.counts["queued"] > max(2_000, 20 * self.params.max_pages):
-            return "frontier_full", "More addresses were found than the crawl could ever read."
-        return None
-
-    def _foreign(self, url: str) -> tuple[str, str] | None:
-        host, site = urls.host_of(url), urls.site_of(url)
-        if site in self.sites:
-            if self.params.stay == "path" and not self._below_a_seed(url):
-                return "off_path", "It is not below the address the crawl began with."
-            return None
-        if self.params.stay != "anywhere" and not (
-            self.params.stay == "subdomains" and any(site.endswith("." + one) for one in self.sites)
-        ):
-            return "off_site", "It is on another site."
-        if self._is_own(url):
-            # The operator trusts the person who names a private host, not every page of the web.
-            return "private_host", "A page of the web may not lead to a private host."
-        if host not in self.hosts and len(self.hosts) >= self.params.max_hosts:
-            return "host_cap", f"The crawl was limited to {self.params.max_hosts} hosts."
-        return None
-
-    def _below_a_seed(self, url: str) -> bool:
-        return any(url.startswith(seed.partition("?")[0].rpartition("/")[0] + "/") for seed in self.seeds)
-
-    def _is_own(self, url: str) -> bool:
-        host, _, port = urls.host_of(url).partition(":") if "[" not in url else (urls.host_of(url), "", "")
-        secure = url.startswith("https:")
-        return self.fetcher.policy.approves(host, int(port) if port else 443 if secure else 80)
-
     def _queue(self, item: Item, *, front: bool = False) -> None:
         name = urls.host_of(item.url)
         host = self.hosts.get(name)
         if host is None:
-            at_once, delay = pace(self._is_own(item.url), self.params.delay)
+            at_once, delay = pace(self.wanted.is_own(item.url), self.params.delay)
             host = self.hosts[name] = Host(name, at_once, delay)
         (host.queue.appendleft if front else host.queue.append)(item)
