@@ -20,6 +20,7 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.identity.api import api as auth_api
     from webapp.identity.pages import pages as identity_pages
     from webapp.knowledge.api import APIS as knowledge_apis
+    from webapp.knowledge.assess_api import APIS as assess_apis
     from webapp.knowledge.pages import pages as knowledge_pages
     from webapp.logs.pages import pages as logs_pages
     from webapp.operations.api import APIS as operations_apis
@@ -32,7 +33,18 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.ui.pages import pages as ui_pages
     from webapp.web.api import install
 
-    apis = [auth_api, *task_apis, files, *knowledge_apis, crawler, embedding_api, health, system, *operations_apis]
+    apis = [
+        auth_api,
+        *task_apis,
+        files,
+        *knowledge_apis,
+        *assess_apis,
+        crawler,
+        embedding_api,
+        health,
+        system,
+        *operations_apis,
+    ]
     install(app, apis)
     for pages in (home_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages, system_pages, operations_pages,
                   identity_pages, apidocs_pages):  # fmt: skip

@@ -76,7 +76,7 @@ def feed_of(root: Element, characters: int, base: str | None = None) -> Feed:
     for item in root.iter():
         if local(item) in ITEMS and len(feed.entries) < ENTRIES and characters > 0:
             entry = _entry(item, base)
-            if entry.title or entry.body:
+            if entry.title or entry.body or entry.url:
                 feed.entries.append(entry)
                 characters -= len(entry.body) + len(entry.title)
     return feed

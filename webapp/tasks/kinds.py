@@ -81,6 +81,8 @@ kinds: Registry[TaskKind] = Registry(
         "knowledge.embed": "webapp.knowledge.embed_kind:EMBED",
         "knowledge.embed_pending": "webapp.knowledge.embed_kind:PENDING",
         "knowledge.reindex": "webapp.knowledge.embed_kind:REINDEX",
+        "knowledge.quality": "webapp.knowledge.assess_kind:QUALITY",
+        "knowledge.freshness": "webapp.knowledge.assess_kind:FRESHNESS",
         "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
         "maintenance.health": "webapp.health.kind:HEALTH",
         "maintenance.logins": "webapp.identity.kind:PURGE",

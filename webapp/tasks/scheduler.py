@@ -29,6 +29,8 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("logins", "maintenance.logins", "15 4 * * *", None, {}),
     ("uploads", "maintenance.files", "30 4 * * *", None, {}),
     ("embeddings", "knowledge.embed_pending", "*/30 * * * *", None, {}),
+    ("freshness", "knowledge.freshness", "0 2 * * *", None, {"days": 30, "limit": 10}),
+    ("quality", "knowledge.quality", "0 3 * * 1", None, {"limit": 100}),
     ("health", "maintenance.health", None, 300.0, {}),
 )
 
