@@ -40,5 +40,5 @@ def run(task: TaskRun) -> dict[str, Any]:
     return {"steps": params.steps}
 
 
-STEPS = TaskKind("live_steps", "Steps", "workflows", Params, run, hidden=True)
+STEPS = TaskKind("live_steps", "Steps", "workflows", Params, run)
 PLUGINS = "live_steps=tests.live.kinds:STEPS"
