@@ -111,5 +111,6 @@ CRAWL = TaskKind(
     description="Reads a site, single pages, a sitemap or a feed into a collection, politely.",
     time_limit=12 * 3600,
     max_attempts=5,
+    offered=False,
     examples=[{"urls": ["https://example.org/"], "max_pages": 50}],
 )

@@ -81,7 +81,7 @@ EMBED = TaskKind(
     "knowledge.embed", "Embed a collection", "embedding", EmbedParams, run_embed, prepare=prepare_collection,
     time_limit=24 * 3600, max_attempts=8,
     description="Gives every passage its vector, for search by meaning.",
-    examples=[{"collection_id": "0199a1b2-0000-7000-8000-000000000000"}],
+    offered=False, examples=[{"collection_id": "0199a1b2-0000-7000-8000-000000000000"}],
 )  # fmt: skip
 
 PENDING = TaskKind(
@@ -94,5 +94,5 @@ REINDEX = TaskKind(
     "knowledge.reindex", "Check and mend the vector index", "embedding", ReindexParams, run_reindex,
     prepare=prepare_collection, time_limit=3600,
     description="Compares the index with the database and makes it follow.",
-    examples=[{}, {"full": True}],
+    offered=False, examples=[{}, {"full": True}],
 )  # fmt: skip

@@ -40,7 +40,8 @@ class TaskKind:
     soft_limit: float | None = None
     max_attempts: int = 5
     backoff: Callable[[int], float] | None = None
-    hidden: bool = False
+    hidden: bool = False  # our own housekeeping: started by the program only, not in people's lists
+    offered: bool = True  # on the page for new tasks; what has a page of its own is started there
     # Looks, before a task is stored, at what the parameters point to (files, addresses); raises AppErrors.
     prepare: Callable[[Ctx, dict[str, Any]], None] | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)

@@ -61,7 +61,7 @@ def new(ctx: Ctx) -> Any:
 
 
 def _form(ctx: Ctx, form: dict[str, Any], status: int = 200) -> Any:
-    html = render("tasks/new.html", form=form, kinds=_kinds(), accepted=accepted(),
+    html = render("tasks/new.html", form=form, kinds=_kinds(offered=True), accepted=accepted(),
                   max_upload_mb=ctx.rt.settings.max_upload_mb)  # fmt: skip
     return make_response(html, status)
 
@@ -70,8 +70,9 @@ def accepted() -> str:
     return ".txt,.md,.html,.htm,.pdf,.docx"
 
 
-def _kinds() -> list[dict[str, str]]:
-    return [{"name": kind.name, "label": kind.label} for _, kind in kinds.all() if not kind.hidden]
+def _kinds(*, offered: bool = False) -> list[dict[str, str]]:
+    return [{"name": kind.name, "label": kind.label} for _, kind in kinds.all()
+            if not kind.hidden and (kind.offered or not offered)]  # fmt: skip
 
 
 @pages.post("/tasks", auth=WRITE, form=PageTaskForm)
