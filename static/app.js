@@ -167,7 +167,12 @@
       handleSwap(style, target, fragment) {
         if (style !== "morph") return false;
         const next = fragment.firstElementChild;
-        return next ? morph(target, next) : [];
+        if (!next) return [];
+        /* An answer that comes after the push of what happened since is old: the page knows more than it says. */
+        const here = (next.id && document.getElementById(next.id)) || target;
+        const seq = (element) => Number(element.dataset.liveSeq) || 0;
+        if (!here.isConnected || seq(next) < seq(here)) return [];
+        return morph(here, next);
       },
     });
     on("htmx:configRequest", (event) => {
