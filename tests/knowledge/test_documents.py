@@ -125,3 +125,22 @@ def _found(shelf: Shelf, word: str) -> int:
         else:
             stmt = text("SELECT count(*) FROM chunk_fts WHERE terms @@ plainto_tsquery('english', :word)")
         return int(db.scalar(stmt, {"word": word}) or 0)
+
+
+def test_one_call_may_say_a_key_or_a_text_twice(shelf: Shelf) -> None:
+    def say(key: str, text: str, keep: bool = False) -> Incoming:
+        return Incoming(key, "T", text, "text/plain", keep_duplicates=keep)
+
+    batch = [say("a", "One."), say("b", "One."), say("a", "Two."), say("a", "Two."), say("c", "One.", keep=True),
+             say("c", "Three."), say("d", " ")]  # fmt: skip
+    found = documents.store_many(shelf.rt, shelf.collection_id, batch)
+    assert [one.outcome for one in found] == ["new", "duplicate", "changed", "unchanged", "new", "changed", "empty"]
+    assert {one.key: one.version_count for one in shelf.rows(Document)} == {"a": 2, "c": 2}
+    assert sorted(one.text for one in shelf.rows(Chunk)) == ["Three.", "Two."]
+    assert len({one.document_id for one in found[:4]}) == 1
+
+
+def test_a_source_removed_meanwhile_costs_the_document_its_source_only(shelf: Shelf) -> None:
+    incoming = Incoming("a", "A", STORY, "text/plain")
+    assert documents.store(shelf.rt, shelf.collection_id, incoming, "gone").outcome == "new"
+    assert shelf.rows(Document)[0].source_id is None

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from webapp.core.db import new_id, utcnow
 from webapp.core.errors import NotFound
-from webapp.knowledge.models import Chunk, Citation, Collection, Document, DocumentVersion, VectorRemoval
-from webapp.knowledge.service.pieces import Piece, cut
+from webapp.knowledge.models import Chunk, Citation, Collection, Document, DocumentVersion, Source, VectorRemoval
+from webapp.knowledge.service.pieces import Cutter, Piece
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
@@ -98,14 +98,17 @@ def _store_unit(rt: Runtime, collection_id: str, incoming: Sequence[Incoming], s
         if embedder is None:
             raise _gone()
         known = _known(db, collection_id, [_key(one.key) for one in incoming])
-    ready = [_prepare(rt, embedder, one, known.get(_key(one.key))) for one in incoming]
+    cutter = Cutter(rt, embedder)
+    ready = [_prepare(cutter, one, known.get(_key(one.key))) for one in incoming]
     for attempt in (1, 2):
         try:
             with rt.unit() as db:
                 # A share of the row's lock: whoever removes the collection waits for us, or we see that it is gone.
                 if db.scalar(select(Collection.id).where(*_there(collection_id)).with_for_update(read=True)) is None:
                     raise _gone()
-                return [_keep(rt, db, collection_id, embedder, one, source_id) for one in ready]
+                if source_id is not None and db.get(Source, source_id) is None:
+                    source_id = None  # removed while it was being read
+                return _Unit(db, cutter, collection_id, source_id).keep(ready)
         except IntegrityError:
             if attempt == 2:
                 raise  # two writers met at the same key; the second time it is there and found
@@ -135,11 +138,11 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _prepare(rt: Runtime, embedder: str, given: Incoming, known_hash: str | None) -> _Ready:
+def _prepare(cutter: Cutter, given: Incoming, known_hash: str | None) -> _Ready:
     text = plain(given.text)
     title = (" ".join(plain(given.title).split()) or _first_words(text) or given.key)[:500]
     digest = _sha(text)
-    pieces = None if digest == known_hash or not _says_something(text) else cut(rt, embedder, text)
+    pieces = None if digest == known_hash or not _says_something(text) else cutter.cut(text)
     return _Ready(given, _key(given.key), title, text, digest, pieces)
 
 
@@ -164,25 +167,99 @@ def _first_words(text: str) -> str:
 # -- in the transaction ----------------------------------------------------------------------------------------------
 
 
-def _keep(rt: Runtime, db: Session, collection_id: str, embedder: str, one: _Ready, source_id: str | None) -> Stored:
-    stmt = select(Document).where(Document.collection_id == collection_id, Document.key == one.key)
-    row = db.scalar(stmt.with_for_update())
-    if not _says_something(one.text):
-        if row is not None:
-            row.checked_at = utcnow()
-        return Stored(row.id if row else None, row.version_id if row else None, EMPTY)
-    if row is not None and row.text_hash == one.hash:
-        _touch(db, row, one, source_id)
-        return Stored(row.id, row.version_id, UNCHANGED, row.chunk_count)
-    if row is None and not one.given.keep_duplicates and (twin := _twin(db, collection_id, one.hash)):
-        return Stored(twin.id, twin.version_id, DUPLICATE, twin.chunk_count)
-    pieces = one.pieces if one.pieces is not None else cut(rt, embedder, one.text)  # another writer changed it
-    return _write(db, collection_id, row, one, pieces, source_id)
+class _Unit:
+    """The documents of one transaction. New ones are gathered and written together: three statements for a hundred."""
+
+    def __init__(self, db: Session, cutter: Cutter, collection_id: str, source_id: str | None) -> None:
+        self.db, self.cutter, self.collection_id, self.source_id = db, cutter, collection_id, source_id
+        self.rows: dict[str, Document] = {}
+        self.twins: dict[str, Stored] = {}
+        self.fresh: list[Document] = []
+        self.versions: list[dict[str, Any]] = []
+        self.chunks: list[dict[str, Any]] = []
+
+    def keep(self, ready: Sequence[_Ready]) -> list[Stored]:
+        self._look(ready)
+        found = [self._keep(one) for one in ready]
+        self._write_out()
+        return found
+
+    def _look(self, ready: Sequence[_Ready]) -> None:
+        stmt = select(Document).where(Document.collection_id == self.collection_id)
+        of = stmt.where(Document.key.in_([one.key for one in ready])).with_for_update()
+        self.rows |= {row.key: row for row in self.db.scalars(of)}
+        hashes = [one.hash for one in ready if one.key not in self.rows and not one.given.keep_duplicates]
+        if hashes:
+            same = self.db.scalars(stmt.where(Document.text_hash.in_(hashes)).order_by(Document.id.desc()))
+            self.twins |= {row.text_hash or "": _stored(row, DUPLICATE) for row in same}
+
+    def _keep(self, one: _Ready) -> Stored:
+        row = self.rows.get(one.key)
+        if not _says_something(one.text):
+            if row is not None:
+                row.checked_at = utcnow()
+            return _stored(row, EMPTY) if row is not None else Stored(None, None, EMPTY)
+        if row is not None and row in self.fresh:
+            self._write_out()  # the same key twice in one call: the second comes after the first
+            self._look([one])
+            row = self.rows.get(one.key)
+        if row is not None and row.text_hash == one.hash:
+            _touch(self.db, row, one, self.source_id)
+            return _stored(row, UNCHANGED)
+        if row is None and not one.given.keep_duplicates and one.hash in self.twins:
+            return self.twins[one.hash]
+        return self._write(row, one)
+
+    def _write(self, row: Document | None, one: _Ready) -> Stored:
+        """A new version with its chunks in place of the old one's."""
+        outcome = NEW if row is None else CHANGED
+        pieces = one.pieces if one.pieces is not None else self.cutter.cut(one.text)  # another writer changed it
+        if row is None:
+            row = Document(id=new_id(), collection_id=self.collection_id, key=one.key, version_count=0,
+                           created_at=utcnow())  # fmt: skip
+            self.fresh.append(row)
+            self.rows[one.key] = row
+        else:
+            forget_chunks(self.db, [row.id])
+        _describe(row, one.given)
+        row.title, row.text_hash, row.words = one.title, one.hash, len(one.text.split())
+        row.source_id = self.source_id or row.source_id
+        row.version_id, row.version_count = new_id(), row.version_count + 1
+        row.chunk_count = row.pending_chunks = len(pieces)
+        row.quality = row.quality_signals = row.assessed_at = None
+        row.updated_at = utcnow()
+        self.versions.append(_version(row, one))
+        self.chunks += [_chunk(row, number, piece, one.text) for number, piece in enumerate(pieces)]
+        found = _stored(row, outcome)
+        if outcome == CHANGED:
+            self._write_out()
+            _prune(self.db, row.id)
+        else:
+            self.twins.setdefault(one.hash, _stored(row, DUPLICATE))
+        return found
+
+    def _write_out(self) -> None:
+        self.db.flush()
+        columns = [column.key for column in Document.__table__.columns]
+        fresh = [{name: getattr(row, name) for name in columns} for row in self.fresh]
+        for model, rows in ((Document, fresh), (DocumentVersion, self.versions), (Chunk, self.chunks)):
+            if rows:
+                self.db.connection().execute(insert(model.__table__), rows)  # type: ignore[arg-type]
+        for row in self.fresh:
+            self.rows.pop(row.key)  # from here on it is a row of the database, not the object made here
+        self.fresh, self.versions, self.chunks = [], [], []
 
 
-def _twin(db: Session, collection_id: str, text_hash: str) -> Document | None:
-    stmt = select(Document).where(Document.collection_id == collection_id, Document.text_hash == text_hash)
-    return db.scalar(stmt.limit(1))
+def _stored(row: Document, outcome: str) -> Stored:
+    return Stored(row.id, row.version_id, outcome, row.chunk_count)
+
+
+def _version(row: Document, one: _Ready) -> dict[str, Any]:
+    return {
+        "id": row.version_id, "document_id": row.id, "number": row.version_count, "title": one.title, "text": one.text,
+        "text_hash": one.hash, "method": one.given.method[:40], "minhash": one.given.minhash,
+        "warnings": [plain(w)[:500] for w in one.given.warnings[:20]], "fetched_at": row.fetched_at,
+    }  # fmt: skip
 
 
 def _touch(db: Session, row: Document, one: _Ready, source_id: str | None) -> None:
@@ -205,38 +282,6 @@ def _describe(row: Document, given: Incoming) -> None:
     row.etag, row.last_modified = _line(given.etag, 300), _line(given.last_modified, 64)
     row.fetched_at = given.fetched_at or utcnow()
     row.checked_at = max(utcnow(), row.fetched_at)
-
-
-def _write(
-    db: Session, collection_id: str, row: Document | None, one: _Ready, pieces: list[Piece], source_id: str | None
-) -> Stored:
-    """A new version with its chunks in place of the old one's."""
-    outcome = NEW if row is None else CHANGED
-    if row is None:
-        row = Document(id=new_id(), collection_id=collection_id, key=one.key, title=one.title, version_count=0)
-        db.add(row)
-    else:
-        forget_chunks(db, [row.id])
-    _describe(row, one.given)
-    row.title, row.text_hash, row.words = one.title, one.hash, len(one.text.split())
-    row.source_id = source_id or row.source_id
-    row.version_id, row.version_count = new_id(), row.version_count + 1
-    row.chunk_count = row.pending_chunks = len(pieces)
-    row.quality = row.quality_signals = row.assessed_at = None
-    row.updated_at = utcnow()
-    db.flush()
-    version = DocumentVersion(
-        id=row.version_id, document_id=row.id, number=row.version_count, title=one.title, text=one.text,
-        text_hash=one.hash, method=one.given.method[:40], warnings=[plain(w)[:500] for w in one.given.warnings[:20]],
-        minhash=one.given.minhash, fetched_at=row.fetched_at,
-    )  # fmt: skip
-    db.add(version)
-    db.flush()
-    if pieces:
-        db.execute(insert(Chunk), [_chunk(row, number, piece, one.text) for number, piece in enumerate(pieces)])
-    if outcome == CHANGED:
-        _prune(db, row.id)
-    return Stored(row.id, row.version_id, outcome, len(pieces))
 
 
 def _chunk(row: Document, number: int, piece: Piece, text: str) -> dict[str, Any]:

@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
 
-def cut(rt: Runtime, embedder: str, text: str) -> list[Piece]:
-    """Passages of `text`, exact spans, in the window of `embedder`; by a guess while that is not there."""
-    window = embedding.info(rt, embedder).max_tokens
-    return chunk(text, embedding.offsets(rt, embedder), max_tokens=window)
+class Cutter:
+    """Cuts texts into passages for the window of one embedder; by a guess while that is not there."""
+
+    def __init__(self, rt: Runtime, embedder: str) -> None:
+        self._window = embedding.info(rt, embedder).max_tokens
+        self._offsets = embedding.offsets(rt, embedder)
+
+    def cut(self, text: str) -> list[Piece]:
+        """Exact spans of `text`."""
+        return chunk(text, self._offsets, max_tokens=self._window)
 
 
-__all__ = ["Piece", "cut"]
+__all__ = ["Cutter", "Piece"]
