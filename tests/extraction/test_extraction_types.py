@@ -329,7 +329,16 @@ def test_types_by_bytes_alone() -> None:
     assert {kind: detect(data, None, None) for kind, data in made.items()} == {kind: kind for kind in made}
 
 
-@pytest.mark.parametrize("data", [b"MZ\x90\0" + bytes(200), b"ID3\x04" + bytes(400), zipped(a="b"), bytes(range(256))])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"RIFF\0\0\0\0WAVE" + b"a\0" * 200,
+        b"MZ\x90\0" + bytes(200),
+        b"ID3\x04" + bytes(400),
+        zipped(a="b"),
+        bytes(range(256)),
+    ],
+)
 def test_what_nobody_reads_is_refused(data: bytes) -> None:
     with pytest.raises(errors.UnsupportedMedia):
         read(data)

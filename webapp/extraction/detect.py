@@ -75,6 +75,23 @@ PICTURES = (
     (b"MM\0*", "image/tiff"),
     (b"BM", "image/bmp"),
 )
+# Files that nobody reads as text, however few control characters they hold. (offset, mark, what it is)
+FOREIGN = (
+    (8, b"WAVE", "a sound file (WAV)"),
+    (8, b"AVI ", "a film (AVI)"),
+    (0, b"ID3", "a sound file (MP3)"),
+    (0, b"OggS", "a sound or film file (Ogg)"),
+    (0, b"fLaC", "a sound file (FLAC)"),
+    (4, b"ftyp", "a sound or film file (MP4)"),
+    (0, b"\x1aE\xdf\xa3", "a film (Matroska)"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (0, b"\x7fELF", "a program"),
+    (0, b"MZ\x90\0", "a program"),
+    (0, b"SQLite format 3\0", "a database (SQLite)"),
+    (0, b"{\\rtf", "a rich text file (.rtf)"),
+)
 COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # of Office 97-2003, MS-CFB
 
 # Limits of drill A25. A ratio means nothing for small archives: XML of a few kilobytes packs better than 100 to 1.
@@ -100,9 +117,11 @@ def detect(data: bytes, filename: str | None, content_type: str | None) -> Kind:
         return _archive(data)
     if data.startswith(COMPOUND):
         return _compound(data)
+    if what := next((what for at, mark, what in FOREIGN if data[at : at + len(mark)] == mark), None):
+        raise refused(what)
     if picture_type(data):
         return "image"
-    if not bom(data) and (data.startswith(b"{\\rtf") or is_binary(data)):
+    if not bom(data) and is_binary(data):
         raise refused(_name(data))
     return _text_kind(data, filename, content_type)
 
