@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.kinds import Killed, scripts
 from tests.fakes.lab import Lab
-from webapp.core.context import Actor
+from webapp.core.context import SYSTEM, Actor
 from webapp.core.errors import Conflict, Invalid, TaskCancelled, TaskLost, TaskParked, TaskTimedOut, Upstream
 from webapp.tasks import execute, store
 from webapp.tasks.kinds import doubling, kinds
@@ -616,7 +616,8 @@ def test_every_kind_runs_twice_with_the_same_outcome(lab: Lab, alice: Actor, nam
     kind = kinds.get(name)
     params = params_for(lab, alice, name)
     started = lab.sql("SELECT id FROM tasks WHERE kind = :kind", kind=name).scalar()  # a source comes with its task
-    task_id = str(started or lab.do("start", alice, name, params)["id"])
+    who = SYSTEM if name in ("knowledge.quality", "knowledge.freshness") else alice  # over everybody's pages
+    task_id = str(started or lab.do("start", who, name, params)["id"])
     queue, results = lab.row(task_id).queue, []
     for _ in range(2):
         run = lab.claim(queue)
