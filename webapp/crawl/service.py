@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 
-from webapp.core.context import Actor, Ctx
+from webapp.core.context import Ctx
 from webapp.core.db import new_id, utcnow
 from webapp.core.errors import AppError, BadRequest, NotFound
 from webapp.core.paging import Page, keyset
@@ -300,19 +300,14 @@ def _why_nothing(rt: Runtime, crawl_id: str) -> str:
 def _follow_up(task: TaskRun, params: CrawlParams, fetched: int) -> list[str]:
     """Start what makes the new pages findable."""
     from webapp.knowledge import embed
-    from webapp.tasks import service as tasks
-    from webapp.tasks.kinds import kinds
+    from webapp.knowledge.service import indexing
 
     if not fetched or params.collection_id is None:
         return []
     started = []
     try:  # should one fail, the pages are stored all the same and the schedules will find them
         started.append(embed.request(task.rt, params.collection_id))
-        if "knowledge.quality" in {name for name, _ in kinds.all()}:
-            with task.rt.unit() as db:
-                owner = Actor(task.owner_id, "crawler", via="system", is_admin=task.owner_id is None)
-                ctx = Ctx(task.rt, db, owner, request_id=task.request_id or "-")
-                started.append(tasks.start(ctx, "knowledge.quality", {})["id"])
+        started.append(indexing.assess(task.rt, params.collection_id))
     except AppError as error:
         task.log(f"What follows was not started: {error.message}", "warning")
     return [one for one in started if one]

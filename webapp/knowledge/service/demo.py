@@ -93,6 +93,7 @@ def load(rt: Runtime, note: Callable[[str], None] = lambda text: None) -> dict[s
         if row is not None:
             row.state, row.read_at, row.config = "ready", utcnow(), {"fingerprint": _fingerprint()}
     indexing.request(rt, collection_id)
+    indexing.assess(rt, collection_id)
     changed = sum(one.outcome in (documents.NEW, documents.CHANGED) for one in stored)
     note(f"{changed} of {len(stored)} documents are new or changed, {len(gone)} are gone")
     return {"documents": len(stored)}

@@ -56,6 +56,7 @@ def run(task: TaskRun) -> dict[str, Any]:
         if number % EMBED_EVERY == EMBED_EVERY - 1:
             indexing.request(task.rt, task.params["collection_id"])
     indexing.request(task.rt, task.params["collection_id"])
+    indexing.assess(task.rt, task.params["collection_id"])
     if again is not None:
         raise again
     return _told(task, wanted)
