@@ -21,6 +21,7 @@ BENCHES = {
     "crawl": "crawl of a local site of 1,000 pages, beside Scrapy and the limit of its latency",
     "extraction": "main text of web pages, a clear outcome for every file, what quality scores tell apart",
     "citations": "precision and recall of the citation checker on claims it was not fitted on",
+    "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
     "memory": "memory of the idle embedded server",
 }
 

@@ -79,6 +79,11 @@ def _servers(value: tuple[str, ...]) -> str | None:
     return f"holds {wrong[0]!r}, which is not name=url" if wrong else None
 
 
+def _http_url(value: str) -> str | None:
+    fits = not value or re.fullmatch(r"https?://[^\s/]+(/\S*)?", value)
+    return None if fits else "is no address that begins with http:// or https://"
+
+
 def _plugin_paths(value: tuple[str, ...]) -> str | None:
     wrong = [spec for spec in value if not re.fullmatch(r"[^=\s]+=[\w.]+:[\w.]+", spec)]
     return f"holds {wrong[0]!r}, which is not name=module:object" if wrong else None
@@ -168,6 +173,8 @@ OPTIONS: tuple[Option, ...] = (
          check=_between(0, 256)),
     _opt("chroma_url", str, "", "Chroma server of a deployment. Without it, search answers from keywords only.",
          "CHROMA_URL", "BRAINSTEM_CHROMA_URL", secret=True),
+    _opt("alert_url", str, "", "Where alerts for administrators are POSTed as JSON (a chat service's webhook). Empty: to the log only.",
+         check=_http_url, secret=True),
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),

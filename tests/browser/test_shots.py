@@ -12,7 +12,11 @@ import pytest
 from tests.conftest import ROOT, missing
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PAGES = ("/", "/tasks", "/tasks/new", "/profile", "/login", "/ui", "/nowhere", "@running", "@failed", "@summary")
+PAGES = ("/", "/tasks", "/tasks/new", "/profile", "/profile/keys", "/login", "/ui", "/nowhere", "@running", "@failed",
+         "@summary", "/monitor/", "/monitor/workers", "/monitor/dead-letters", "@letter", "/monitor/schedules",
+         "/monitor/schedules/health", "/monitor/audit", "/monitor/database/", "/monitor/database/tasks", "/admin/",
+         "@crashed", "/system", "/logs")  # fmt: skip
+ROOMS = {"letter": "/monitor/dead-letters/", "crashed": "/admin/tasks/"}
 
 
 def load_shots() -> Any:
@@ -38,7 +42,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Any:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_in_order(camera: Any, page: str) -> None:
     photographer, ids = camera
-    path = f"/tasks/{ids[page[1:]]}" if page.startswith("@") else page
+    path = ROOMS.get(page[1:], "/tasks/") + ids[page[1:]] if page.startswith("@") else page
     for width, theme in ((380, "light"), (1440, "dark")):
         shot = photographer.take(path, width, theme)
         assert shot is not None, "not a page"

@@ -368,6 +368,35 @@ def test_schedules_running_and_alerts_on_the_command_line(shell: Any, room: Room
     assert "BAD   No worker runs" in shell("ops", "alerts", code=1)
 
 
+def test_times_of_schedules_on_the_command_line(shell: Any, room: Room) -> None:
+    from webapp.tasks.scheduler import ensure_system_schedules
+
+    ensure_system_schedules(room.rt)
+    assert "health is paused" in shell("ops", "pause-schedule", "health")
+    assert "already paused" in shell("ops", "pause-schedule", "health", code=1)
+    assert "health goes on" in shell("ops", "resume-schedule", "health")
+    assert "health runs every 2 min now" in shell("ops", "edit-schedule", "health", "--interval", "120")
+    assert "is not a cron line" in shell("ops", "edit-schedule", "health", "--cron", "* *", code=1)
+    assert [entry.action for entry in room.audited()] == ["schedule.pause", "schedule.resume", "schedule.edit"]
+
+
+def test_tasks_of_everybody_on_the_command_line(shell: Any, room: Room) -> None:
+    first = shell.lab.start(room.cast.alice, title="Tides")
+    second = shell.lab.start(room.cast.bob, title="Harbour")
+    printed = shell("ops", "tasks", "--status", "active")
+    assert (first in printed, second in printed) == (True, True)
+    assert [row["owner"] for row in json.loads(shell("ops", "tasks", "--user", "bob", "--json"))] == ["bob"]
+    assert "Aborted" in shell("ops", "cancel", first, code=1)
+    assert "is cancelled" in shell("ops", "cancel", first, second, "--yes")
+    assert shell.lab.status(first) == "cancelled"
+    assert "is queued again" in shell("ops", "retry", first)
+    assert shell.lab.status(first) == "queued"
+    assert "Aborted" in shell("ops", "delete", second, code=1)
+    assert "is deleted" in shell("ops", "delete", second, "--yes")
+    shell("ops", "cancel", "018f0000-none", "--yes", code=1)
+    assert [entry.action for entry in room.audited()] == ["task.cancel", "task.retry", "task.delete"]
+
+
 def test_help_needs_no_database(tmp_path: Path) -> None:
     assert "pause" in CliRunner().invoke(main, ["ops", "--help"]).output
 

@@ -122,6 +122,16 @@ def test_these_too(room: Room, verb: Any, args: tuple[Any, ...]) -> None:
 # -- metrics ---------------------------------------------------------------------------------------------------------
 
 
+def test_our_own_upkeep_is_not_in_the_total(room: Room) -> None:
+    room.start(room.cast.alice, "missing")
+    room.run_all()
+    room.start_kind("maintenance.health", {})
+    room.run("maintenance")
+    found = room.ask(service.metrics)
+    assert (found.total.tasks_total, found.total.error_rate) == (1, 1.0)
+    assert "maintenance.health" in {row.kind for row in found.agents}, "it is listed all the same"
+
+
 def test_metrics_of_all_and_of_ones_own(room: Room) -> None:
     fill(room)
     failing = room.start(room.cast.bob, "missing", kind="test.crawl")

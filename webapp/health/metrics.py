@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 from sqlalchemy import func, select
 
 from webapp.core.db import db_now
@@ -12,6 +12,7 @@ from webapp.tasks.dialects import agentic_status
 from webapp.tasks.models import Task, Worker
 from webapp.tasks.service import waiting_by_queue
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
 _process = CollectorRegistry()
 requests_total = Counter(
     "api_requests", "API requests answered by this process", ["method", "endpoint", "status_code"], registry=_process

@@ -11,7 +11,7 @@ from webapp import __version__
 from webapp.core.db import db_now, iso, utcnow
 from webapp.core.jobs import QUEUES
 from webapp.runtime import Runtime
-from webapp.tasks.models import FINAL, Task, Worker
+from webapp.tasks.models import ACTIVE, Task, Worker
 from webapp.tasks.service import waiting_by_queue
 
 APP_NAME = "Brainstem"
@@ -48,7 +48,7 @@ def _from_database(rt: Runtime) -> dict[str, Any]:
         alive = rt.settings.beat_seconds * ALIVE + 5
         served = db.scalars(select(Worker.queues).where(Worker.beat_at > db_now() - alive)).all()
         waiting = waiting_by_queue(db)
-        running = db.scalar(select(func.count()).where(Task.status.not_in(FINAL))) or 0
+        running = db.scalar(select(func.count()).where(Task.status.in_(ACTIVE))) or 0
     have = {queue for text in served for queue in text.split(",")}
     missing = [queue for queue in QUEUES if queue not in have]
     workers: dict[str, Any] = {"ok": not missing, "count": len(served)}

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from flask import flash, jsonify, redirect, request, session, url_for
-from sqlalchemy.orm import defer
 
 from webapp.core.context import Ctx
 from webapp.tasks import service
-from webapp.tasks.models import FINAL, Task
+from webapp.tasks.models import ACTIVE, Task
 from webapp.tasks.pages import accepted
 from webapp.tasks.views import TaskView, view
 from webapp.web.page import Pages, render
 
 pages = Pages("home_pages")
-BULKY = (defer(Task.params), defer(Task.result), defer(Task.checkpoint))  # no list shows them
 ASKING = ("waiting_input", "failed", "timed_out")
 LOOKED = "looked_at"  # in the session: ends of failed tasks that were seen
 KEEP_LOOKED = 40
@@ -23,9 +21,11 @@ KEEP_LOOKED = 40
 
 @pages.get("/", auth="tasks:read")
 def index(ctx: Ctx) -> Any:
-    mine = service.filtered(service.owned(ctx)).options(*BULKY).order_by(Task.id.desc())
-    active = [view(task) for task in ctx.db.scalars(mine.where(Task.status.not_in(FINAL)).limit(30))]
-    ended = [view(task) for task in ctx.db.scalars(mine.where(Task.status.in_(FINAL)).limit(24))]
+    mine = service.filtered(service.owned(ctx)).options(*service.LIGHT)
+    going = mine.where(service.going_on()).order_by(Task.id.desc())
+    active = [view(task) for task in ctx.db.scalars(going.limit(30))]
+    over = mine.where(Task.status.not_in(ACTIVE)).order_by(Task.id.desc())
+    ended = [view(task) for task in ctx.db.scalars(over.limit(24))]
     looked = set(session.get(LOOKED, ()))
     failed = [task for task in ended if task.status in ASKING and _mark(task) not in looked]
     return render(
@@ -43,8 +43,8 @@ def index(ctx: Ctx) -> Any:
 @pages.post("/looked", auth="tasks:read")
 def looked(ctx: Ctx) -> Any:
     """The failures on the home page have been seen: they move to the recent ones."""
-    mine = service.filtered(service.owned(ctx)).options(*BULKY).order_by(Task.id.desc())
-    for task in ctx.db.scalars(mine.where(Task.status.in_(FINAL)).limit(24)):
+    mine = service.filtered(service.owned(ctx)).options(*service.LIGHT).order_by(Task.id.desc())
+    for task in ctx.db.scalars(mine.where(Task.status.not_in(ACTIVE)).limit(24)):
         if task.status in ASKING:
             remember(view(task))
     flash("Moved to the recent ones.", "info")
@@ -79,7 +79,7 @@ ICONS = {"queued": ("circle-dashed", "quiet"), "running": ("loader-circle", "acc
 def palette(ctx: Ctx) -> Any:
     """The caller's newest tasks by title, for the command palette: `{"items": [{title, href, status, icon, tone}]}`."""
     words = request.args.get("q", "").strip()[:100]
-    mine = service.filtered(service.owned(ctx), q=words or None).options(*BULKY).order_by(Task.id.desc())
+    mine = service.filtered(service.owned(ctx), q=words or None).options(*service.LIGHT).order_by(Task.id.desc())
     items = []
     for task in ctx.db.scalars(mine.limit(8 if words else 5)):
         symbol, tone = ICONS.get(task.status, ("circle-dashed", "quiet"))

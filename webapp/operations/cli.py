@@ -17,7 +17,7 @@ Unit = Callable[..., AbstractContextManager[Ctx]]
 
 @click.group()
 def ops() -> None:
-    """Look after queues, workers, stuck and dead tasks, schedules."""
+    """Look after queues, workers, tasks of everybody, dead letters and schedules."""
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -115,7 +115,7 @@ def alerts(unit: Unit, as_json: bool) -> None:
 @_json
 @click.pass_obj
 def running(unit: Unit, as_json: bool) -> None:
-    """What runs now, and what of it seems stuck (M070: `brainstem tasks` lists past and waiting ones)."""
+    """What runs now, and what of it seems stuck (`brainstem ops tasks` lists waiting and past ones)."""
     from webapp.operations import service
 
     with unit(write=False) as ctx:
@@ -215,6 +215,100 @@ def run_schedule(unit: Unit, name: str) -> None:
     with unit() as ctx:
         task_id = service.run_schedule(ctx, name)
     click.echo(f"{name} was put into its queue as task {task_id}")
+
+
+@ops.command("pause-schedule")
+@click.argument("name")
+@click.pass_obj
+def pause_schedule(unit: Unit, name: str) -> None:
+    """Start nothing from the schedule NAME until it is resumed."""
+    from webapp.operations import service
+
+    with unit() as ctx:
+        service.pause_schedule(ctx, name)
+    click.echo(f"{name} is paused: it starts nothing until it is resumed")
+
+
+@ops.command("resume-schedule")
+@click.argument("name")
+@click.pass_obj
+def resume_schedule(unit: Unit, name: str) -> None:
+    """Go on with the schedule NAME from its next time."""
+    from webapp.operations import service
+
+    with unit() as ctx:
+        row = service.resume_schedule(ctx, name)
+    click.echo(f"{name} goes on; its next run is {row.next_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@ops.command("edit-schedule")
+@click.argument("name")
+@click.option("--cron", help="Five fields in UTC, such as '0 4 * * *'.")
+@click.option("--interval", type=float, help="Or every so many seconds.")
+@click.pass_obj
+def edit_schedule(unit: Unit, name: str, cron: str | None, interval: float | None) -> None:
+    """Give the schedule NAME another time."""
+    from webapp.operations import service
+
+    with unit() as ctx:
+        row = service.edit_schedule(ctx, name, cron=cron, interval=interval)
+    click.echo(f"{name} runs {row.when} now")
+
+
+@ops.command()
+@click.option("--status", help="A state, or `active` for all that are not over.")
+@click.option("--kind", help="Only of this kind.")
+@click.option("--user", help="Only of this person; `system` for those of nobody.")
+@click.option("--search", help="Words of the title or the message, or an id.")
+@click.option("--limit", default=50, show_default=True)
+@_json
+@click.pass_obj
+def tasks(unit: Unit, status: str | None, kind: str | None, user: str | None, search: str | None, limit: int,
+          as_json: bool) -> None:  # fmt: skip
+    """Tasks of everybody, newest first: waiting, running and past ones."""
+    from webapp.operations import service
+
+    with unit(write=False) as ctx:
+        found = service.all_tasks(ctx, status=status, kind=kind, user=user, q=search, limit=limit).items
+        rows: list[dict[str, Any]] = [
+            {"id": row.task.id, "owner": row.owner, "kind": row.task.kind, "queue": row.task.queue,
+             "status": row.task.status, "progress": row.task.progress, "created_at": row.task.created_at,
+             "title": row.task.title}
+            for row in found
+        ]  # fmt: skip
+    if as_json:
+        return _dump(rows)
+    _table(
+        ("TASK", "OWNER", "KIND", "STATUS", "DONE", "CREATED", "TITLE"),
+        [
+            (row["id"], row["owner"], row["kind"], row["status"], f"{row['progress']}%",
+             f"{row['created_at']:%Y-%m-%d %H:%M}", row["title"][:60])
+            for row in rows
+        ],
+    )  # fmt: skip
+    return None
+
+
+def _bulk(action: str, words: str, asks: str) -> None:
+    """One verb over tasks of anybody, given by their ids; `asks`: what is asked before, unless --yes."""
+
+    @ops.command(action, help=f"{action.capitalize()} tasks of anybody.")
+    @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @click.pass_obj
+    def command(unit: Unit, ids: tuple[str, ...], yes: bool) -> None:
+        from webapp.operations import service
+
+        if asks and not yes:
+            click.confirm(asks.format(count=len(ids)), abort=True)
+        with unit() as ctx:
+            answer = service.bulk_tasks(ctx, action, ids)
+        _answer(answer, words)
+
+
+_bulk("cancel", "is cancelled or stopping", "Stop {count} of them?")
+_bulk("retry", "is queued again", "")
+_bulk("delete", "is deleted", "Delete {count} with their results? This can’t be undone.")
 
 
 @ops.command()

@@ -22,7 +22,7 @@ from webapp.core.db import utcnow
 from webapp.core.errors import AppError, Invalid, NotFound
 from webapp.tasks import dialects, live, service
 from webapp.tasks.kinds import kinds
-from webapp.tasks.models import FINAL, Task
+from webapp.tasks.models import Task
 from webapp.tasks.schemas import (
     AiTaskBrief,
     AiTaskIn,
@@ -113,7 +113,7 @@ def _transient(values: dict[str, Any]) -> Any:
 @eceee.get("/ai-tasks/active/", auth=READ, returns=list[AiTaskBrief])
 def active_tasks(ctx: Ctx) -> Any:
     """Pending and running tasks."""
-    stmt = service.filtered(service.owned(ctx)).where(Task.status.not_in(FINAL))
+    stmt = service.filtered(service.owned(ctx), status="active")
     return _brief(ctx, stmt.order_by(Task.id.desc()).limit(200))
 
 

@@ -86,6 +86,7 @@ kinds: Registry[TaskKind] = Registry(
         "knowledge.freshness": "webapp.knowledge.assess_kind:FRESHNESS",
         "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
         "maintenance.health": "webapp.health.kind:HEALTH",
+        "maintenance.alerts": "webapp.operations.kind:ALERTS",
         "maintenance.logins": "webapp.identity.kind:PURGE",
         "maintenance.files": "webapp.files.kind:CLEAN",
     },

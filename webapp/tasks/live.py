@@ -15,7 +15,7 @@ from webapp.core.db import iso, utcnow
 from webapp.core.errors import BadRequest, NotFound, Unauthorized
 from webapp.runtime import Runtime
 from webapp.tasks import dialects, service
-from webapp.tasks.models import FINAL, Task, TaskEvent
+from webapp.tasks.models import ACTIVE, FINAL, Task, TaskEvent
 
 LEVELS = ("debug", "info", "warning", "error")
 READ_LIMIT = 2000  # events of one task that one push reads
@@ -81,7 +81,7 @@ def moved(rt: Runtime, task_ids: list[str], owners: list[str]) -> list[tuple[str
             rows += db.execute(columns.where(Task.id.in_(task_ids[start : start + 500]))).all()
         for start in range(0, len(owners), 500):
             mine = Task.owner_id.in_(owners[start : start + 500])
-            rows += db.execute(columns.where(mine, Task.status.not_in(FINAL)).limit(2000)).all()
+            rows += db.execute(columns.where(mine, Task.status.in_(ACTIVE)).limit(2000)).all()
     return [(row.id, row.seq, row.owner_id) for row in rows]
 
 
@@ -166,7 +166,7 @@ class UserFeed(BaseFeed):
         self.say(client, {"type": "connected", "message": "Connected to task updates"})
         with rt.unit(write=False) as db:
             active = db.scalars(
-                _light().where(Task.owner_id == self.user_id, Task.status.not_in(FINAL)).order_by(Task.id).limit(200)
+                _light().where(Task.owner_id == self.user_id, Task.status.in_(ACTIVE)).order_by(Task.id).limit(200)
             ).all()
         for task in active:
             client.moved(task.id, task.seq)

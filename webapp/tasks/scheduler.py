@@ -32,6 +32,7 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("freshness", "knowledge.freshness", "0 2 * * *", None, {"days": 30, "limit": 10}),
     ("quality", "knowledge.quality", "0 3 * * 1", None, {"limit": 100}),
     ("health", "maintenance.health", None, 300.0, {}),
+    ("alerts", "maintenance.alerts", None, 60.0, {}),
 )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from webapp.core.context import Ctx
 from webapp.core.db import after_commit, db_now, new_id, utcnow
@@ -18,7 +18,7 @@ from webapp.runtime import Runtime
 from webapp.settings import Settings
 from webapp.tasks import execute, store
 from webapp.tasks.kinds import TaskKind, kind_or_400, kinds
-from webapp.tasks.models import FINAL, PRIORITIES, STATUSES, DeadLetter, Task, TaskEvent, Worker
+from webapp.tasks.models import ACTIVE, PRIORITIES, STATUSES, DeadLetter, Task, TaskEvent, Worker
 from webapp.tasks.store import Event, Row
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from webapp.tasks.run import TaskRun
 
 LIST_LIMIT = 50
+LIGHT = (defer(Task.params), defer(Task.result), defer(Task.checkpoint))  # no list shows them; they may be megabytes
 WAITING = ("queued", "retrying", "paused", "waiting_input")
 RETRYABLE = ("failed", "cancelled", "timed_out")
 
@@ -158,7 +159,7 @@ def by_ids(ctx: Ctx, ids: Iterable[str]) -> dict[str, Task]:
 
 def working_on(ctx: Ctx, kind: str, params: dict[str, Any]) -> list[Task]:
     """The caller's tasks of this kind with these parameters that are not over."""
-    rows = ctx.db.scalars(owned(ctx).where(Task.kind == kind, Task.status.not_in(FINAL)).limit(200))
+    rows = ctx.db.scalars(owned(ctx).where(Task.kind == kind, Task.status.in_(ACTIVE)).limit(200))
     return [row for row in rows if row.params == params]
 
 
@@ -187,8 +188,15 @@ def list_(
     limit: int = LIST_LIMIT,
 ) -> Page[Task]:
     """The caller's tasks, newest first, without hidden kinds and children."""
-    stmt = filtered(owned(ctx), status=status, kind=kind, priority=priority, q=q, since=since, until=until)
+    stmt = filtered(
+        owned(ctx).options(*LIGHT), status=status, kind=kind, priority=priority, q=q, since=since, until=until
+    )
     return keyset(ctx.db, stmt, Task.id, cursor=cursor, limit=max(1, min(200, limit)))
+
+
+def going_on() -> ColumnElement[bool]:
+    """Tasks that are not over. By their ids, which are few: SQLite would read a long list to find them in order."""
+    return Task.id.in_(select(Task.id).where(Task.status.in_(ACTIVE)))
 
 
 def filtered(
@@ -203,7 +211,7 @@ def filtered(
 ) -> Select[Any]:
     stmt = stmt.where(Task.parent_id.is_(None), Task.kind.not_like("maintenance.%"))
     if status == "active":
-        stmt = stmt.where(Task.status.not_in(FINAL))
+        stmt = stmt.where(going_on())
     elif status:
         stmt = stmt.where(Task.status == _one_of(status, STATUSES, "status"))
     if kind:
@@ -230,7 +238,7 @@ def active_of(db: Session, task_ids: Collection[str]) -> set[str]:
     """Those of `task_ids` that are not over."""
     if not task_ids:
         return set()
-    return set(db.scalars(select(Task.id).where(Task.id.in_(list(task_ids)), Task.status.not_in(FINAL))))
+    return set(db.scalars(select(Task.id).where(Task.id.in_(list(task_ids)), Task.status.in_(ACTIVE))))
 
 
 def waits(db: Session, kind: str, params: dict[str, Any]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import select
 
 from webapp.core.context import Ctx
-from webapp.core.db import utcnow
+from webapp.core.db import unindexed, utcnow
 from webapp.operations.service import probe
 from webapp.operations.service.base import admin, clock, words
 from webapp.operations.service.letters import LetterRow, letters, open_letters
@@ -68,9 +69,20 @@ def overview(ctx: Ctx, look: Look | None = None) -> Overview:
 
 
 def _last_health(ctx: Ctx) -> str | None:
-    stmt = select(Task.result).where(Task.kind == "maintenance.health", Task.status == "completed").limit(1)
-    result = ctx.db.scalar(stmt.order_by(Task.id.desc()))
-    return result.get("status") if result else None
+    return last_result(ctx, "maintenance.health").get("status")
+
+
+def last_result(ctx: Ctx, kind: str, but: str = "") -> dict[str, Any]:
+    """What the newest completed task of `kind` came to, leaving out the one with the id `but`; empty when there is none."""
+    ended = select(Task.result).where(Task.kind == kind, unindexed(Task.status) == "completed", Task.id != but)
+    return ctx.db.scalar(ended.order_by(Task.id.desc()).limit(1)) or {}
+
+
+def _alert_problem(ctx: Ctx) -> str:
+    """Why the last alert did not arrive; nothing when it did or nobody is to be told."""
+    if not ctx.rt.settings.alert_url:
+        return ""
+    return str(last_result(ctx, "maintenance.alerts").get("problem") or "")
 
 
 def alerts(ctx: Ctx) -> list[Alert]:
@@ -109,6 +121,9 @@ def _alerts(ctx: Ctx, found: Overview) -> Iterator[Alert]:
         first = found.stuck[0]
         yield Alert("warn", f"{_many(len(found.stuck), 'running task')} seem{'s' if len(found.stuck) == 1 else ''} stuck",
                     f"“{first.title[:80]}”: {first.troubles[0]}.", "running")  # fmt: skip
+    problem = _alert_problem(ctx)
+    if problem:
+        yield Alert("warn", "Alerts do not go out", f"The webhook of BRAINSTEM_ALERT_URL: {problem}. It is asked again each minute.", "schedules")  # fmt: skip
     if found.open_letters:
         newest = (utcnow() - found.letters[0].failed_at).total_seconds() if found.letters else 0.0
         yield Alert("warn" if newest < 3600 else "info", f"{_many(found.open_letters, 'task')} failed for good",

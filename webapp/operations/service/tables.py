@@ -43,9 +43,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "search_events": ("id", "owner_id", "query", "collections", "filters", "via", "results", "top_score", "ms",
                       "clicked", "at"),
     "collection_shares": ("collection_id", "user_id", "created_at"),
-    "sources": ("id", "collection_id", "owner_id", "kind", "label", "url", "upload_id", "config", "state", "error",
+    # Without `config` of sources and crawls: what a site asks for may stand there.
+    "sources": ("id", "collection_id", "owner_id", "kind", "label", "url", "upload_id", "state", "error",
                 "task_id", "read_at", "created_at"),
-    "crawls": ("id", "owner_id", "collection_id", "source_id", "task_id", "name", "seeds", "config", "counts",
+    "crawls": ("id", "owner_id", "collection_id", "source_id", "task_id", "name", "seeds", "counts",
                "created_at", "finished_at"),
     "documents": ("id", "collection_id", "source_id", "url", "title", "content_type", "language", "author",
                   "published", "meta", "version_id", "version_count", "text_hash", "words", "chunk_count",
