@@ -22,6 +22,8 @@ BENCHES = {
     "extraction": "main text of web pages, a clear outcome for every file, what quality scores tell apart",
     "citations": "precision and recall of the citation checker on claims it was not fitted on",
     "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
+    "retrieval": "how good search and sentence answers are, on SQuAD, Cranfield and CISI (or BENCH_DATA)",
+    "searching": "hybrid search over 100,000 passages through the API, beside the bare vector query",
     "memory": "memory of the idle embedded server",
 }
 

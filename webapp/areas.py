@@ -22,6 +22,8 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.knowledge.api import APIS as knowledge_apis
     from webapp.knowledge.assess_api import APIS as assess_apis
     from webapp.knowledge.pages import pages as knowledge_pages
+    from webapp.knowledge.search_api import SEARCH_APIS
+    from webapp.knowledge.search_pages import pages as search_pages
     from webapp.logs.pages import pages as logs_pages
     from webapp.operations.api import APIS as operations_apis
     from webapp.operations.pages import pages as operations_pages
@@ -39,6 +41,7 @@ def register(app: Flask, sock: Any) -> None:
         files,
         *knowledge_apis,
         *assess_apis,
+        *SEARCH_APIS,
         crawler,
         embedding_api,
         health,
@@ -46,8 +49,8 @@ def register(app: Flask, sock: Any) -> None:
         *operations_apis,
     ]
     install(app, apis)
-    for pages in (home_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages, system_pages, operations_pages,
-                  identity_pages, apidocs_pages):  # fmt: skip
+    for pages in (home_pages, search_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages, system_pages,
+                  operations_pages, identity_pages, apidocs_pages):  # fmt: skip
         app.register_blueprint(pages)
     if app.extensions["runtime"].settings.debug:
         app.register_blueprint(ui_pages)  # the components on one page, for developers
@@ -73,7 +76,8 @@ NAV: tuple[tuple[str, tuple[Item, ...]], ...] = (
         Item("tasks_pages.index", "Tasks", "list-checks", words="jobs queue history summaries"),
     )),
     ("Knowledge", (
-        Item("knowledge_pages.index", "Knowledge", "book-open", words="documents search collections"),
+        Item("search_pages.index", "Search", "search", words="find question passages"),
+        Item("knowledge_pages.index", "Knowledge", "book-open", words="documents collections sources"),
         Item("connectors_pages.index", "Connectors", "plug", words="sources import sync crawl"),
     )),
     ("Build", (

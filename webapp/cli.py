@@ -14,6 +14,7 @@ import click
 from webapp import __version__
 from webapp.knowledge.cli import reindex
 from webapp.knowledge.ingest_cli import ingest
+from webapp.knowledge.search_cli import search
 from webapp.operations.cli import ops
 from webapp.settings import OPTIONS, Settings, SettingsError, load
 
@@ -163,6 +164,7 @@ def set_password(username: str, password: str) -> None:
 main.add_command(ops)
 main.add_command(reindex)
 main.add_command(ingest)
+main.add_command(search)
 
 
 @main.command()

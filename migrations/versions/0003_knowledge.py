@@ -16,18 +16,25 @@ branch_labels = None
 depends_on = None
 
 # The keyword index follows the rows inside the database, so the two never disagree.
+# `scope` is the collection's id as one word: a search looks into its own collections' postings only. "every" stands
+# with each, for a condition that is always true.
 SQLITE_INDEX = (
+    """CREATE VIEW chunk_words AS
+        SELECT id, title, heading, text, 'every ' || replace(collection_id, '-', '') AS scope FROM chunks""",
     """CREATE VIRTUAL TABLE chunk_fts USING fts5(
-        title, heading, text, content='chunks', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')""",
+        title, heading, text, scope,
+        content='chunk_words', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')""",
     """CREATE TRIGGER chunk_fts_insert AFTER INSERT ON chunks BEGIN
-        INSERT INTO chunk_fts(rowid, title, heading, text) VALUES (new.id, new.title, new.heading, new.text); END""",
+        INSERT INTO chunk_fts(rowid, title, heading, text, scope)
+        VALUES (new.id, new.title, new.heading, new.text, 'every ' || replace(new.collection_id, '-', '')); END""",
     """CREATE TRIGGER chunk_fts_delete AFTER DELETE ON chunks BEGIN
-        INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text)
-        VALUES ('delete', old.id, old.title, old.heading, old.text); END""",
-    """CREATE TRIGGER chunk_fts_update AFTER UPDATE OF title, heading, text ON chunks BEGIN
-        INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text)
-        VALUES ('delete', old.id, old.title, old.heading, old.text);
-        INSERT INTO chunk_fts(rowid, title, heading, text) VALUES (new.id, new.title, new.heading, new.text); END""",
+        INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text, scope)
+        VALUES ('delete', old.id, old.title, old.heading, old.text, 'every ' || replace(old.collection_id, '-', '')); END""",
+    """CREATE TRIGGER chunk_fts_update AFTER UPDATE OF title, heading, text, collection_id ON chunks BEGIN
+        INSERT INTO chunk_fts(chunk_fts, rowid, title, heading, text, scope)
+        VALUES ('delete', old.id, old.title, old.heading, old.text, 'every ' || replace(old.collection_id, '-', ''));
+        INSERT INTO chunk_fts(rowid, title, heading, text, scope)
+        VALUES (new.id, new.title, new.heading, new.text, 'every ' || replace(new.collection_id, '-', '')); END""",
 )
 POSTGRES_INDEX = (
     """CREATE TABLE chunk_fts (
@@ -42,11 +49,12 @@ POSTGRES_INDEX = (
               || setweight(to_tsvector('english', left(new.heading, 500)), 'C')
               || setweight(to_tsvector('english', left(new.text, 100000)), 'D');
         INSERT INTO chunk_fts (chunk_id, collection_id, words, terms)
-        VALUES (new.id, new.collection_id, length(found), found)
-        ON CONFLICT (chunk_id) DO UPDATE SET words = excluded.words, terms = excluded.terms;
+        SELECT new.id, new.collection_id, coalesce(sum(cardinality(positions)), 0), found FROM unnest(found)
+        ON CONFLICT (chunk_id) DO UPDATE
+        SET collection_id = excluded.collection_id, words = excluded.words, terms = excluded.terms;
         RETURN NULL;
     END $$ LANGUAGE plpgsql""",
-    """CREATE TRIGGER chunk_fts_follow AFTER INSERT OR UPDATE OF title, heading, text ON chunks
+    """CREATE TRIGGER chunk_fts_follow AFTER INSERT OR UPDATE OF title, heading, text, collection_id ON chunks
         FOR EACH ROW EXECUTE FUNCTION chunk_fts_follow()""",
 )
 
@@ -337,6 +345,7 @@ def downgrade() -> None:
         for name in ("insert", "delete", "update"):
             op.execute(f"DROP TRIGGER chunk_fts_{name}")
         op.execute("DROP TABLE chunk_fts")
+        op.execute("DROP VIEW chunk_words")
     op.drop_index("ix_citations_version_id", table_name="citations")
     op.drop_index("ix_citations_task_id", table_name="citations")
     op.drop_index("ix_citations_owner_id_id", table_name="citations")

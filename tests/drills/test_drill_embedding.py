@@ -18,6 +18,7 @@ from webapp.core.context import Ctx
 from webapp.embedding import service as embedding
 from webapp.knowledge import embed
 from webapp.knowledge.models import Chunk, Document, VectorRemoval
+from webapp.knowledge.ranking import embedding_input
 from webapp.knowledge.service import collections, documents
 from webapp.knowledge.vectors import index_name
 from webapp.runtime import Runtime
@@ -98,7 +99,7 @@ def same_as_unkilled(rt: Runtime, collection_id: str, task_id: str) -> None:
     assert {chunk.generation for chunk in chunks} == {1}
     name = index_name(collection_id, 1)
     assert rt.vectors.ids(name) == {chunk.id for chunk in chunks}
-    vectors = embedding.embed(rt, "minilm", [chunk.text for chunk in chunks])
+    vectors = embedding.embed(rt, "minilm", [embedding_input(chunk.title, chunk.text) for chunk in chunks])
     likeness = [
         rt.vectors.query(name, vector, 1, ids=[chunk.id])[0][1] for chunk, vector in zip(chunks, vectors, strict=True)
     ]

@@ -21,6 +21,7 @@ from webapp.core.errors import BadRequest, NoModel, TaskCancelled
 from webapp.embedding import service as embedding
 from webapp.knowledge import consistency, embed
 from webapp.knowledge.models import Chunk, Collection, Document, VectorRemoval
+from webapp.knowledge.ranking import embedding_input
 from webapp.knowledge.service import collections, documents
 from webapp.knowledge.vectors import IndexMissing, IndexTrouble, index_name
 from webapp.runtime import Runtime
@@ -86,7 +87,7 @@ def agrees(shelf: Shelf) -> None:
     assert {chunk.generation for chunk in chunks} <= {now.generation}
     assert all(doc.pending_chunks == 0 for doc in shelf.rows(Document, Document.collection_id == now.id))
     for chunk in chunks[:: max(1, len(chunks) // 20)]:
-        [vector] = embedding.embed(shelf.rt, now.embedder, [chunk.text])
+        [vector] = embedding.embed(shelf.rt, now.embedder, [embedding_input(chunk.title, chunk.text)])
         best, likeness = shelf.rt.vectors.query(name, vector, 1, ids=[chunk.id])[0]
         assert best == chunk.id
         assert likeness == pytest.approx(1.0, abs=1e-4)
@@ -245,7 +246,7 @@ def test_the_old_index_serves_until_the_new_one_is_whole(shelf: Shelf) -> None:
         say(percent, message, **rest)
         now = row(shelf)
         assert (now.generation, now.embedder, now.dimension) == (1, "fake", 32)
-        [question] = embedding.embed(shelf.rt, now.embedder, [text_of(7)])
+        [question] = embedding.embed(shelf.rt, now.embedder, [embedding_input("Paper 7", text_of(7))])
         assert shelf.rt.vectors.query(old, question, 1)[0][1] == pytest.approx(1.0, abs=1e-4)
 
     told.progress = look  # type: ignore[method-assign, assignment]

@@ -20,6 +20,7 @@ from webapp.core.db import utcnow
 from webapp.core.errors import Conflict, TaskCancelled
 from webapp.core.failpoints import failpoint
 from webapp.knowledge.models import Chunk, Collection, Document, VectorRemoval
+from webapp.knowledge.ranking import embedding_input
 from webapp.knowledge.vectors import index_name, parse_name
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class _Work:
         try:
             for rows in self._batches():
                 found += len(rows)
-                ahead = pool.submit(self._embed, [row.text for row in rows])
+                ahead = pool.submit(self._embed, [embedding_input(row.title, row.text) for row in rows])
                 if before is not None:
                     self._write(*before)
                 before = rows, ahead
@@ -220,7 +221,7 @@ class _Work:
         place = (-1, 0)
         while True:
             self.told.check()
-            columns = select(Chunk.id, Chunk.document_id, Chunk.generation, Chunk.text)
+            columns = select(Chunk.id, Chunk.document_id, Chunk.generation, Chunk.title, Chunk.text)
             after = tuple_(Chunk.generation, Chunk.id) > place
             with self.rt.unit(write=False) as db:
                 rows = db.execute(

@@ -266,8 +266,8 @@ def _touch(db: Session, row: Document, one: _Ready, source_id: str | None) -> No
     """The same words again: only what is known about them may be newer."""
     given = one.given
     if row.title != one.title:
-        row.title = one.title
-        db.execute(update(Chunk).where(Chunk.document_id == row.id).values(title=one.title))
+        row.title, row.pending_chunks = one.title, row.chunk_count  # an embedder reads the title too
+        db.execute(update(Chunk).where(Chunk.document_id == row.id).values(title=one.title, generation=0))
     _describe(row, given)
     row.source_id = source_id or row.source_id
 

@@ -1,0 +1,111 @@
+"""Passages by words, the same on both databases."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Cast
+from tests.knowledge.conftest import Shelf
+from webapp.core.context import Ctx
+from webapp.knowledge import keywords
+from webapp.knowledge.models import Chunk, Document
+from webapp.knowledge.service import collections
+
+
+def found(shelf: Shelf, query: str, limit: int = 10, only: list[int] | None = None) -> list[str]:
+    """Keys of the documents, best first."""
+    with shelf.rt.unit(write=False) as db:
+        hits = keywords.search(db, query, [shelf.collection_id], limit, only)
+        chunks = {chunk.id: chunk.document_id for chunk in db.query(Chunk)}
+        keys = {document.id: document.key for document in db.query(Document)}
+    assert [score for _, score in hits] == sorted((score for _, score in hits), reverse=True)
+    assert all(score > 0 for _, score in hits)
+    return [keys[chunks[id]] for id, _ in hits]
+
+
+@pytest.fixture
+def library(shelf: Shelf) -> Shelf:
+    shelf.put("oil", "The price of oil rose in 1973 when the embargo began. Oil was dear.", "Oil crisis")
+    shelf.put("gas", "Gas is burned for heating; its price follows the price of other fuels.", "Gas")
+    shelf.put("war", "The embargo ended and the war was over. Nobody spoke of prices.", "A war")
+    shelf.put("cats", "Cats sleep most of the day and hunt at night.", "Cats")
+    return shelf
+
+
+def test_rare_words_count_more_and_word_forms_are_one(library: Shelf) -> None:
+    assert found(library, "When did the oil embargo begin?")[:2] == ["oil", "war"]
+    assert found(library, "hunting cat") == ["cats"]
+    assert set(found(library, "prices")) == {"oil", "gas", "war"}
+
+
+def test_the_title_is_searched_too(library: Shelf) -> None:
+    assert found(library, "crisis") == ["oil"]
+
+
+def test_limits_and_choices(library: Shelf) -> None:
+    assert len(found(library, "price", limit=1)) == 1
+    cats = library.rows(Chunk, Chunk.title == "Cats")[0].id
+    assert found(library, "sleep price", only=[cats]) == ["cats"]
+    assert found(library, "sleep price", only=[]) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "  ", "???", '"', "a AND OR NOT", "NEAR(x y)", "title:oil", "oil*", "^oil", "{title} : x", "'; DROP TABLE chunks",
+     "\\", "o'il", "%", "oil\0embargo", "(", "x" * 5000, "word " * 5000, "🛢️", "油", "-oil", "+", ":", "ö" * 300],
+)  # fmt: skip
+def test_no_text_breaks_the_query(library: Shelf, query: str) -> None:
+    found(library, query)
+
+
+def test_a_question_of_stop_words_alone_is_still_asked(shelf: Shelf) -> None:
+    shelf.put("who", "The Who are a band.", "Band")
+    if shelf.rt.engine.dialect.name == "sqlite":
+        assert found(shelf, "the who") == ["who"]
+    else:
+        assert found(shelf, "the who") == []  # Postgres' own index has no stop words
+
+
+def test_removed_and_changed_words_are_gone_at_once(library: Shelf) -> None:
+    library.put("oil", "Nothing of that is said here any more.", "Other")
+    assert found(library, "oil") == []
+    assert found(library, "said") == ["oil"]
+
+
+def test_only_the_named_collections_are_searched(library: Shelf, request: pytest.FixtureRequest) -> None:
+    cast: Cast = library.cast
+    with library.as_(cast.alice) as ctx:
+        other = collections.create(ctx, "Other").id
+    first = Shelf(library.rt, cast, other)
+    first.put("oil2", "Oil again, more oil, only oil.", "Oil")
+    assert found(first, "oil") == ["oil2"]
+    assert found(library, "oil") == ["oil"]
+    with library.rt.unit(write=False) as db:
+        assert len(keywords.search(db, "oil", None, 10)) == 2
+        assert len(keywords.search(db, "oil", [other, library.collection_id], 10)) == 2
+        assert keywords.search(db, "oil", [], 10) == []
+
+
+def test_common_words_order_what_the_rare_ones_find(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keywords, "ENOUGH", 5)
+    for number in range(30):
+        subject = "energy" if number % 3 == 0 else "matter"
+        shelf.put(f"n{number}", f"Some words about {subject}, number {number} {'zeppelin' if number < 6 else 'ship'}.")
+    shelf.put("best", "A zeppelin: energy, energy, energy, energy.")
+    hits = found(shelf, "zeppelin energy", limit=50)
+    assert hits[0] == "best"
+    if shelf.rt.engine.dialect.name == "sqlite":
+        assert len(hits) == 7  # passages without the rare word are not even scored
+    with shelf.rt.unit(write=False) as db:
+        assert keywords.search(db, "zeppelin energy", None, 1)[0][1] > 0
+
+
+def test_terms_keep_order_and_number() -> None:
+    assert keywords.terms("What is the price of oil, and the price of gas?") == ["price", "oil", "price", "gas"]
+    assert keywords.terms("to be or not to be") == ["to", "be", "or", "not", "to", "be"]
+    assert len(keywords.terms("word " * 1000)) == 64
+
+
+def test_a_stranger_has_no_collection_to_search(library: Shelf) -> None:
+    with library.as_(library.cast.charlie, write=False) as ctx:
+        assert collections.readable(Ctx(library.rt, ctx.db, library.cast.charlie)) == []

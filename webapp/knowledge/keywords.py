@@ -1,0 +1,173 @@
+"""Passages by words: BM25 on both databases. The index follows the rows by triggers (migration 0003).
+
+SQLite: FTS5 with its own bm25. Postgres has no BM25, and its ts_rank knows no rare words: candidates come from the GIN
+index by the rarity of the words they hold, and the best of these are ranked by BM25 computed from their counts.
+BM25: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework, k1 = 1.2 and b = 0.75 as in FTS5.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+K1, B = 1.2, 0.75
+TITLE_WEIGHT = 2.0  # a word of the title counts as two of the text
+MAX_TERMS = 64  # a whole page pasted as a question is looked at so far
+CANDIDATES = 400  # of Postgres, for the exact rank
+SMALL_TABLE = 10_000  # rows that are counted; beyond that the planner's own estimate will do
+
+WORD = re.compile(r"\w+")
+# Words that ask or join. FTS5 has no stop words of its own, and with these a question matches every passage.
+STOP = frozenset(
+    word
+    for line in (
+        "a about after all also am an and any are as at be because been before being between both but by can could",
+        "did do does doing done down during each either few for from further had has have having he her here hers him",
+        "his how i if in into is it its itself just may me might more most much must my no nor not of off on once only",
+        "or other our ours out over own same shall she should so some such than that the their theirs them then there",
+        "these they this those through to too under until up upon us very was we were what when where which while who",
+        "whom whose why will with would you your yours",
+    )
+    for word in line.split()
+)
+
+
+def terms(query: str) -> list[str]:
+    """The words that are looked up, in order and as often as they are said; all of them if they are all stop words."""
+    said = [word for word in WORD.findall(query.lower())[: 8 * MAX_TERMS] if len(word) <= 64]
+    return ([word for word in said if word not in STOP] or said)[:MAX_TERMS]
+
+
+def search(
+    db: Session, query: str, collections: Sequence[str] | None, limit: int, only: Sequence[int] | None = None
+) -> list[tuple[int, float]]:
+    """(passage id, BM25), best first, in the given collections (None: in all there are), among `only` if given."""
+    words = terms(query)
+    if not words or (collections is not None and not collections) or (only is not None and not only):
+        return []
+    if db.get_bind().dialect.name == "postgresql":
+        return _postgres(db, words, collections, limit, only)
+    return _sqlite(db, words, collections, limit, only)
+
+
+# -- SQLite ----------------------------------------------------------------------------------------------------------
+
+ENOUGH = 1000  # passages that hold one of the rarest words; the common words then only order these
+COUNTED = 20_000  # a word in more passages than this is common, however many there are
+TEXTS = "{title heading text} : "
+EVERY = 'scope : "every"'
+
+
+def _sqlite(
+    db: Session, words: list[str], collections: Sequence[str] | None, limit: int, only: Sequence[int] | None
+) -> list[tuple[int, float]]:
+    scope = "scope : (" + _or(one.replace("-", "") for one in collections) + ")" if collections is not None else ""
+    values: dict[str, Any] = {"limit": limit}
+    narrowed = ""
+    if only is not None:
+        narrowed, values["only"] = "AND rowid IN (SELECT value FROM json_each(:only))", json.dumps(list(only))
+    values["match"] = _match(words, _rarest(db, words, scope), scope)
+    found = db.execute(
+        text(
+            f"SELECT rowid, rank FROM chunk_fts WHERE chunk_fts MATCH :match {narrowed}"
+            f" AND rank MATCH 'bm25({TITLE_WEIGHT}, 1.0, 1.0, 0.0)' ORDER BY rank LIMIT :limit"
+        ),
+        values,
+    )
+    return [(row[0], -row[1]) for row in found]
+
+
+def _rarest(db: Session, words: list[str], scope: str) -> set[str]:
+    """The rarest words that together are in ENOUGH passages: to be held by every result.
+
+    FTS5 computes a score for every passage that matches; with 100,000 passages a question's common words match most
+    of them, and they decide little.
+    """
+    unique = list(dict.fromkeys(words))
+    if len(unique) == 1:
+        return {unique[0]}
+    count = text("SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH :match LIMIT :most)")
+    held = {}
+    for word in unique:
+        match = f'{scope} AND {TEXTS}"{word}"' if scope else f'{TEXTS}"{word}"'
+        held[word] = int(db.scalar(count, {"match": match, "most": COUNTED}) or 0)
+    needed: set[str] = set()
+    passages = 0
+    for word in sorted(unique, key=lambda one: (held[one], -len(one))):
+        if passages >= ENOUGH:
+            break
+        needed.add(word)
+        passages += held[word]
+    return needed
+
+
+def _match(words: list[str], needed: set[str], scope: str) -> str:
+    """Words that are said twice are there twice: FTS5 then counts them twice, as BM25 asks for."""
+    must = f"{TEXTS}({_or(word for word in words if word in needed)})"
+    may = [word for word in words if word not in needed]
+    if not may:
+        return f"{scope} AND {must}" if scope else must
+    # FTS5 has no optional word: "common OR something that is always true" is one.
+    optional = f"({scope or EVERY} OR {TEXTS}({_or(may)}))"
+    return f"{must} AND {optional}" + (f" AND {scope}" if scope else "")
+
+
+def _or(words: Iterable[str]) -> str:
+    return " OR ".join(f'"{word}"' for word in words)
+
+
+# -- Postgres --------------------------------------------------------------------------------------------------------
+
+LEXEMES = text("SELECT lexeme, cardinality(positions) FROM unnest(to_tsvector('english', :said))")
+# Rarity alone picks the candidates: it needs no look into the rows, only the index.
+FIND = """
+WITH held AS MATERIALIZED (
+    SELECT asked.lexeme, asked.times, found.chunk_id
+    FROM unnest(CAST(:lexemes AS text[]), CAST(:times AS float[])) AS asked(lexeme, times),
+    LATERAL (SELECT chunk_id FROM chunk_fts
+             WHERE terms @@ CAST('''' || replace(replace(asked.lexeme, '\\', '\\\\'), '''', '''''') || '''' AS tsquery)
+             {scope} {only} LIMIT :most) AS found),
+common AS (SELECT lexeme, count(*) AS held_by FROM held GROUP BY lexeme),
+best AS (
+    SELECT chunk_id, sum(times * ln(1 + (:total - held_by + 0.5) / (held_by + 0.5))) AS rarity
+    FROM held JOIN common USING (lexeme) GROUP BY chunk_id ORDER BY rarity DESC, chunk_id LIMIT :candidates)
+SELECT best.chunk_id, chunk_fts.words, counted.lexeme, common.held_by,
+       (SELECT sum(CASE weight WHEN 'B' THEN :title ELSE 1 END) FROM unnest(counted.weights) AS weight)
+FROM best JOIN chunk_fts USING (chunk_id), LATERAL unnest(chunk_fts.terms) AS counted
+JOIN common ON common.lexeme = counted.lexeme
+"""
+SIZE = text("SELECT reltuples FROM pg_class WHERE oid = 'chunk_fts'::regclass")
+COUNT = text("SELECT count(*) FROM chunk_fts")
+
+
+def _postgres(
+    db: Session, words: list[str], collections: Sequence[str] | None, limit: int, only: Sequence[int] | None
+) -> list[tuple[int, float]]:
+    times = {row[0]: float(row[1]) for row in db.execute(LEXEMES, {"said": " ".join(words)})}
+    if not times:
+        return []
+    total = float(db.scalar(SIZE) or 0)
+    total = total if total > SMALL_TABLE else float(db.scalar(COUNT) or 0)
+    statement = FIND.format(
+        scope="AND collection_id = ANY(:collections)" if collections is not None else "",
+        only="AND chunk_id = ANY(:only)" if only is not None else "",
+    )
+    values = {"lexemes": list(times), "times": list(times.values()), "total": total, "title": TITLE_WEIGHT,
+              "candidates": max(CANDIDATES, limit), "most": COUNTED, **({"collections": list(collections)} if collections else {}),
+              **({"only": list(only)} if only is not None else {})}  # fmt: skip
+    rows = db.execute(text(statement), values).all()
+    lengths = {row[0]: float(row[1]) for row in rows}
+    average = sum(lengths.values()) / max(1, len(lengths)) or 1.0
+    scores: defaultdict[int, float] = defaultdict(float)
+    for chunk_id, length, lexeme, held_by, count in rows:
+        rarity = math.log(1 + max(0.0, total - held_by + 0.5) / (held_by + 0.5))
+        frequency = float(count) * (K1 + 1) / (float(count) + K1 * (1 - B + B * float(length) / average))
+        scores[chunk_id] += times[lexeme] * rarity * frequency
+    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
