@@ -47,8 +47,7 @@ def start(
 ) -> dict[str, Any]:
     """Store a task and, once this unit has committed, wake a worker. Returns its columns.
 
-    interactive: a person waits, so it goes to the queue that is served first.
-    asked: somebody outside named the kind, so our own (hidden) ones do not exist.
+    interactive: a person waits, so it goes first. asked: somebody outside named the kind: hidden ones do not exist.
     Raises BadRequest with the field named when `params` do not fit the kind.
     """
     kind = kind_or_400(kind_name, hidden=not asked)
