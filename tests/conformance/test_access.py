@@ -76,7 +76,10 @@ def test_the_open_doors_are_those_of_the_list() -> None:
 
 def test_a_route_that_changes_things_needs_more_than_reading() -> None:
     weak = {name_of(r) for r in HTTP if r.method != "GET" and r.auth.endswith(":read")}
-    assert weak <= {"POST /looked"}, "which notes what its own reader has seen"
+    # The first notes what its own reader has seen; the others read, their questions being too long for an address.
+    reading = {"knowledge/search", "semantic/search", "semantic/chunk"}
+    posts = {"POST /looked", "POST /api/knowledge-base/search/", *(f"POST /api/v1/{path}" for path in reading)}
+    assert weak <= posts
 
 
 def test_an_endpoint_without_auth_cannot_be_declared() -> None:
@@ -258,7 +261,7 @@ def test_the_owner_does_get_an_answer(calm: Site, route: Any) -> None:
     """Else the test above would pass on a route that answers 404 to all."""
     alices = belongings(calm)
     answer = call(calm, route, alices.paths(route)[0], calm.cast.alice)
-    assert answer.status_code in (200, 286)
+    assert answer.status_code in (200, 286) or (route.path.startswith("/knowledge/search/open/") and answer.location)
 
 
 def test_ids_inside_bodies_and_queries(both_site: Site) -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
 from tests.fakes.site import Site, filled, name_of, routes
 
@@ -100,7 +101,8 @@ def sample_of(model: Any) -> dict[str, Any]:
 
 def _something(info: Any) -> Any:
     if not info.is_required():
-        return info.get_default(call_default_factory=True)
+        given = info.get_default(call_default_factory=True)
+        return given.model_dump(mode="json") if isinstance(given, BaseModel) else given
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     plain = {str: "x", int: 1, float: 1.0, bool: True}
     kind = get_origin(info.annotation) or info.annotation
