@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from webapp.core.errors import BlockedAddress, NoModel, Upstream
+from webapp.core.refusals import retry_after, said_by
 from webapp.embedding.base import EmbedderInfo, Offsets, guessed_offsets
 
 if TYPE_CHECKING:
@@ -65,16 +66,15 @@ class OpenAI:
                           suggestion=f"Add {self.host} to BRAINSTEM_ALLOW_HOSTS.") from error  # fmt: skip
 
     def _refusal(self, answer: Fetched) -> Exception:
-        said = _said(answer.body)
+        said = said_by(answer.body)
         if answer.status in (401, 403):
             return NoModel(f"{self.host} refused: {said}", suggestion="Set BRAINSTEM_EMBEDDER_KEY to a valid key.")
         if answer.status == 404:
             return NoModel(f"{self.host} has no model {self.model}: {said}",
                            suggestion="Load the model there, or name another one in BRAINSTEM_EMBEDDERS.")  # fmt: skip
         again = answer.status in (408, 429) or answer.status >= 500
-        wait = answer.headers.get("retry-after", "")
         return Upstream(f"{self.host} answered {answer.status}: {said}", retryable=again,
-                        retry_after=int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else None)  # fmt: skip
+                        retry_after=retry_after(answer.headers.get("retry-after")))  # fmt: skip
 
     def _vectors(self, body: bytes, count: int) -> Vectors:
         import numpy as np
@@ -89,14 +89,3 @@ class OpenAI:
         if vectors.ndim != 2 or len(vectors) != count or [row["index"] for row in rows] != list(range(count)):
             raise Upstream(f"{self.host} sent other embeddings than asked for.", retryable=False)
         return vectors
-
-
-def _said(body: bytes) -> str:
-    """The message of OpenAI's error shape, else the beginning of what there is."""
-    try:
-        found: Any = json.loads(body)
-        found = found.get("error", found)
-        found = found.get("message", found) if isinstance(found, dict) else found
-    except (ValueError, AttributeError, RecursionError):
-        found = body[:300].decode("utf-8", "replace")
-    return " ".join(str(found).split())[:300] or "no reason given"

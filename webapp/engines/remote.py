@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from webapp.core.errors import BlockedAddress, NoModel, TaskCancelled, Unavailable, Upstream
+from webapp.core.refusals import retry_after, said_by
 from webapp.engines.base import Completion, EngineInfo, Request
 
 if TYPE_CHECKING:
@@ -119,9 +120,8 @@ class OpenAI:
         if answer.status == 404:
             return NoModel(f"{name} has no model {self.model}: {said}", suggestion="Load it there, or choose another.")
         again = answer.status in (408, 429) or answer.status >= 500
-        wait = answer.headers.get("retry-after", "")
         return Upstream(f"{name} answered {answer.status}: {said}", retryable=again,
-                        retry_after=int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else None)  # fmt: skip
+                        retry_after=retry_after(answer.headers.get("retry-after")))  # fmt: skip
 
 
 class _Allowed:
@@ -226,17 +226,6 @@ def events(pieces: Iterator[bytes]) -> Iterator[str]:
         data.append(rest[5:].decode("utf-8", "replace").strip())
     if data:
         yield "\n".join(data)
-
-
-def said_by(body: bytes) -> str:
-    """The message of OpenAI's error shape, else the beginning of what there is."""
-    try:
-        found: Any = json.loads(body)
-        found = found.get("error", found)
-        found = found.get("message", found) if isinstance(found, dict) else found
-    except (ValueError, AttributeError, RecursionError):
-        found = body[:300].decode("utf-8", "replace")
-    return " ".join(str(found).split())[:300] or "no reason given"
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:
