@@ -281,15 +281,14 @@ def cpu_seconds(pid: int) -> float:
 
 def open_runtime(env: dict[str, str]) -> Any:
     """A runtime as a web process holds it, on a migrated database."""
-    from webapp import runtime
-    from webapp.core import migrate
+    from webapp import runtime, supervisor
     from webapp.settings import load
     from webapp.tasks.kinds import kinds
 
     settings = load({k: v for k, v in env.items() if k.startswith("BRAINSTEM_") or k.endswith(("_URL", "_KEY"))})
     rt = runtime.use(runtime.build(settings))
     kinds.add_setting(settings.plugins)
-    migrate.upgrade(rt.engine)
+    supervisor.ensure_schema(rt)
     return rt
 
 

@@ -47,6 +47,7 @@ def seed(home: Path, url: str) -> dict[str, str]:
     try:
         scene = Scene(rt)
         scene.mine()
+        scene.knowledge(url)
         scene.room()
         scene.summary(url)
     finally:
@@ -73,8 +74,9 @@ class Scene:
         from webapp.tasks.models import Task, TaskEvent
 
         at, quiet, said = self.now - timedelta(seconds=ago), more.pop("quiet", 0.0), more.pop("said", ())
+        kind = more.pop("kind", "summary")
         given = {"owner_id": self.local, "queue": "crawling", "params": {"max_length": 500}, **more}
-        row = Task(id=new_id(), kind="summary", title=title, status=status, created_at=at, seq=len(said) + 1,
+        row = Task(id=new_id(), kind=kind, title=title, status=status, created_at=at, seq=len(said) + 1,
                    updated_at=self.now - timedelta(seconds=quiet), **given)  # fmt: skip
         if status in ("running", "retrying", "completed", "failed", "cancelled", "timed_out"):
             row.started_at = at + timedelta(seconds=1)
@@ -125,6 +127,12 @@ class Scene:
             ctx = Ctx(self.rt, db, Actor(self.local, "local", is_admin=True, is_local=True))
             identity.create_api_key(ctx, "Night report", ["tasks:read", "tasks:write"])
             identity.create_api_key(ctx, "Dashboard in the hall", ["tasks:read"], self.now + timedelta(days=89))
+
+    def knowledge(self, url: str) -> None:
+        """A collection as people fill it, through the API and by the real workers; a crawl that is under way."""
+        from scripts.scene_knowledge import fill
+
+        self.ids |= fill(self, url)
 
     def room(self) -> None:
         """What an administrator finds: dead letters, a lost worker, a paused queue, and what was done about it."""

@@ -142,7 +142,13 @@ def pages_of(ids: dict[str, str]) -> list[str]:
     tasks = [f"/tasks/{ids[name]}" for name in ("running", "stalled", "failed", "waiting", "summary") if name in ids]
     room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
             "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
-    return [*found, *tasks, *room, "/tasks?q=nothing+like+this", "/nowhere"]
+    shelf = f"/knowledge/{ids['collection']}"
+    document = f"/knowledge/documents/{ids['document']}"
+    knowledge = [shelf, f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings", f"/knowledge/{ids['empty']}",
+                 document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}",
+                 f"/knowledge/crawls/{ids['crawling']}", f"/knowledge/crawls/{ids['crawled']}",
+                 "/knowledge/search?q=what+does+a+ship+pay+in+winter", "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6"]  # fmt: skip
+    return [*found, *tasks, *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
@@ -263,10 +269,12 @@ def _html(text: str) -> str:
 
 
 def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
-    """The two pictures of the README."""
+    """The pictures of the README."""
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in (("home", "/"), ("task", f"/tasks/{ids['summary']}")):
+    shown = {"home": "/", "task": f"/tasks/{ids['summary']}", "citation": f"/knowledge/citations/{ids['citation']}",
+             "search": "/knowledge/search?q=what+does+a+ship+pay+in+winter"}  # fmt: skip
+    for name, path in shown.items():
         context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.25,
                                       reduced_motion="reduce")  # fmt: skip
         page = context.new_page()

@@ -686,8 +686,10 @@
         for (const box of boxes()) box.checked = false;
         countSelected();
       }
+      if (event.target.matches?.("[data-search-main]")) { event.preventDefault(); event.target.blur(); }  // the browser would empty it
       return;
     }
+    if (event.key === "ArrowDown" && event.target.matches?.("[data-search-main]")) { event.preventDefault(); return step(1); }
     if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k" && $("#palette")) {
       event.preventDefault();
       return openPalette();

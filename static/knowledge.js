@@ -167,10 +167,12 @@
   });
 
   /* When the last source was read, the list of documents is out of date. */
-  let before = "";
+  const read = () => $$("#k-reading .k-source").filter((one) => one.querySelector(".tone-ok")).map((one) => one.id).join();
+  let before = read();
   document.addEventListener("htmx:afterSettle", () => {
-    const now = $$("#k-reading .k-source").filter((one) => one.querySelector(".tone-ok")).map((one) => one.id).join();
-    if (before && now !== before) htmx.trigger(document.body, "documents:changed");
-    before = now || "none";
+    const now = read();
+    if (now === before) return;
+    before = now;
+    htmx.trigger(document.body, "documents:changed");
   });
 })();

@@ -1,7 +1,7 @@
 /* Live pages: one channel per tab carries the fragments of everything on it.
 
-   An element that wants to be live has: id, data-live-topic ("task:<id>"), data-live-view ("row", "status"),
-   data-live-seq (what it shows), data-live-poll (its own address), data-final ("true" ends it).
+   An element that wants to be live has: id, data-live-topic ("task:<id>"), data-live-view ("row", "status", "answer"),
+   data-live-seq (what it shows), data-live-text ("claim.bytes" of a text that is being written), data-live-poll (its own address), data-final ("true" ends it).
 
    The ladder, best first; each rung says the same things:
      WebSocket  /ws/live?topics=<topic@view@seq,...>       down when it can't open in 4 s or is silent for 40 s
@@ -37,6 +37,12 @@
   const all = () => [...document.querySelectorAll("[data-live-topic]")];
   const live = () => all().filter((element) => element.dataset.final !== "true");
   const seqOf = (element) => Number(element.dataset.liveSeq) || 0;
+  /* Text that is being written moves no event: "claim.bytes" says how far it is. */
+  function older(next, now) {
+    if (seqOf(next) !== seqOf(now)) return seqOf(next) < seqOf(now);
+    const [a, b] = [next, now].map((element) => (element.dataset.liveText || "0.0").split(".").map(Number));
+    return a[0] && b[0] ? a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) : false;
+  }
 
   function topics() {
     const lowest = new Map();
@@ -90,7 +96,7 @@
     template.innerHTML = html;
     const next = template.content.firstElementChild;
     if (!next || next.id !== id) return false;
-    if ((Number(next.dataset.liveSeq) || 0) < seqOf(old)) return true;
+    if (older(next, old)) return true;
     const before = old.dataset.status;
     const wasFinal = old.dataset.final === "true";
     brainstem.morph(old, next);
@@ -112,12 +118,20 @@
   function gone(topic) {
     for (const element of all().filter((e) => e.dataset.liveTopic === topic)) {
       if (element.dataset.liveView === "row") element.remove();
+      else if (element.dataset.liveView === "answer") lost(element);
       else {
         element.dataset.final = "true";
         brainstem.toast("This task was deleted.", "warn");
       }
     }
     resync();
+  }
+
+  /* The task that wrote it was deleted; the message is still there, and says so. */
+  function lost(element) {
+    if (element.dataset.final === "true") return;
+    element.dataset.final = "true";
+    refresh(element);
   }
 
   function handle(frame) {

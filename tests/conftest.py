@@ -72,11 +72,11 @@ def build_runtime(env: dict[str, str]) -> Runtime:
 @pytest.fixture(scope="session")
 def _blank_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database made once and copied by each test."""
-    from webapp.core import migrate
+    from webapp import supervisor
 
     home = tmp_path_factory.mktemp("blank")
     rt = build_runtime({"BRAINSTEM_HOME": str(home)})
-    migrate.upgrade(rt.engine)
+    supervisor.ensure_schema(rt)
     rt.close()  # the last connection moves the write-ahead log into the file
     return home / "brainstem.db"
 
@@ -141,15 +141,14 @@ def _blank_postgres() -> Iterator[str]:
         missing(trouble)
     import psycopg
 
-    from webapp.core import migrate
-    from webapp.core.db import make_engine
+    from webapp import supervisor
 
     name = f"bs_template_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(PG + "/postgres", autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"')
-    engine = make_engine(f"{PG}/{name}".replace("postgresql://", "postgresql+psycopg://"))
-    migrate.upgrade(engine)
-    engine.dispose()
+    rt = build_runtime({"DATABASE_URL": f"{PG}/{name}", "REDIS_URL": f"{REDIS}/0"})
+    supervisor.ensure_schema(rt)
+    rt.close()
     yield name
     with psycopg.connect(PG + "/postgres", autocommit=True) as admin:
         admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -198,7 +197,8 @@ def swept_services(_swept_postgres: str) -> Iterator[Services]:
 
     from webapp.core import migrate
 
-    tables = [table.name for table in reversed(migrate.metadata().sorted_tables)]
+    # The agents of the program stay, a person's go with their owner.
+    tables = [table.name for table in reversed(migrate.metadata().sorted_tables) if table.name != "agents"]
     with psycopg.connect(f"{PG}/{_swept_postgres}", options="-c lock_timeout=5000") as connection:
         for table in tables:
             connection.execute(f'DELETE FROM "{table}"')

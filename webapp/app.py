@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
+from jinja2 import Template
+from jinja2.environment import TemplateModule
+from jinja2.runtime import Context
 
 from webapp import __version__, areas, identity, runtime
 from webapp.core import logs
@@ -18,6 +21,16 @@ from webapp.web.hub import Hub
 from webapp.web.page import dom_id
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class _Template(Template):
+    """Imported macros see the globals of the environment and no others, so an import need not compare them.
+
+    Jinja does so at each import, and a list imports macros in each of its rows: a third of the page's time.
+    """
+
+    def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
+        return super()._get_default_module()
 
 
 def create_app(rt: Runtime | None = None) -> Flask:
@@ -56,6 +69,7 @@ def create_app(rt: Runtime | None = None) -> Flask:
         TEMPLATES_AUTO_RELOAD=rt.settings.debug,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.template_class = _Template
     kinds.add_setting(rt.settings.plugins)
     app.extensions["runtime"] = rt
     app.extensions["hub"] = Hub(rt, task_feeds.read, task_feeds.moved)
@@ -84,7 +98,7 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = guard.request_id()
-        if request.url_rule is not None and request.path.startswith("/api/"):
+        if request.url_rule is not None and request.path.startswith(("/api/", "/v1/")):
             count_request(request.method, request.url_rule.rule, response.status_code)
         return response
 

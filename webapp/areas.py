@@ -11,9 +11,18 @@ from flask import Flask
 
 def register(app: Flask, sock: Any) -> None:
     from webapp.apidocs.pages import pages as apidocs_pages
+    from webapp.chat import views as chat_views
+    from webapp.chat.api import conversations
+    from webapp.chat.pages import pages as chat_pages
+    from webapp.chat.sessions_api import api as chat_sessions
     from webapp.crawl.api import crawler
     from webapp.crawl.pages import pages as crawl_pages
     from webapp.embedding.api import api as embedding_api
+    from webapp.engines.api import models as models_api
+    from webapp.engines.api import server as model_server_api
+    from webapp.engines.pages import pages as models_pages
+    from webapp.feedback.api import api as feedback_api
+    from webapp.feedback.pages import pages as feedback_pages
     from webapp.files.api import files
     from webapp.health.api import health
     from webapp.home.pages import pages as home_pages
@@ -25,6 +34,10 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.knowledge.search_api import SEARCH_APIS
     from webapp.knowledge.search_pages import pages as search_pages
     from webapp.logs.pages import pages as logs_pages
+    from webapp.omeruta.api import agents as omeruta_agents
+    from webapp.omeruta.pages import pages as omeruta_pages
+    from webapp.omeruta.pages import sockets as omeruta_sockets
+    from webapp.openai_api.api import api as openai_api
     from webapp.operations.api import APIS as operations_apis
     from webapp.operations.pages import pages as operations_pages
     from webapp.system.api import system
@@ -42,19 +55,28 @@ def register(app: Flask, sock: Any) -> None:
         *knowledge_apis,
         *assess_apis,
         *SEARCH_APIS,
+        chat_sessions,
+        conversations,
         crawler,
         embedding_api,
+        models_api,
+        model_server_api,
+        feedback_api,
         health,
+        omeruta_agents,
         system,
         *operations_apis,
+        openai_api,
     ]
     install(app, apis)
-    for pages in (home_pages, search_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages, system_pages,
-                  operations_pages, identity_pages, apidocs_pages):  # fmt: skip
+    for pages in (home_pages, chat_pages, search_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages,
+                  system_pages, feedback_pages, omeruta_pages, operations_pages, identity_pages, apidocs_pages, models_pages):  # fmt: skip
         app.register_blueprint(pages)
+    app.extensions["fragments"]["answer"] = chat_views.fragment
     if app.extensions["runtime"].settings.debug:
         app.register_blueprint(ui_pages)  # the components on one page, for developers
     sockets(sock)
+    omeruta_sockets(sock)
 
 
 @dataclass(frozen=True)

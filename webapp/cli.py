@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from webapp import __version__
+from webapp.engines.cli import models
 from webapp.knowledge.cli import reindex
 from webapp.knowledge.ingest_cli import ingest
 from webapp.knowledge.search_cli import search
+from webapp.mcp.cli import mcp
 from webapp.operations.cli import ops
 from webapp.settings import OPTIONS, Settings, SettingsError, load
 
@@ -86,6 +88,7 @@ def scheduler() -> None:
 @click.option("--check", is_flag=True, help="Only say whether anything is to do.")
 def migrate(check: bool) -> None:
     """Bring the database to this version."""
+    from webapp import supervisor
     from webapp.core import migrate as migrations
 
     rt = _runtime(load())
@@ -93,7 +96,7 @@ def migrate(check: bool) -> None:
         done = migrations.current(rt.engine) == migrations.head()
         click.echo("up to date" if done else "needs `brainstem migrate`")
         sys.exit(0 if done else 1)
-    migrations.upgrade(rt.engine)
+    supervisor.ensure_schema(rt)
     click.echo(f"database is at {migrations.current(rt.engine)}")
 
 
@@ -161,9 +164,11 @@ def set_password(username: str, password: str) -> None:
     click.echo(f"{username} has a new password")
 
 
+main.add_command(models)
 main.add_command(ops)
 main.add_command(reindex)
 main.add_command(ingest)
+main.add_command(mcp)
 main.add_command(search)
 
 
@@ -215,7 +220,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except AppError as exc:
-        click.echo(f"brainstem: {exc.message}", err=True)
+        click.echo(f"brainstem: {exc.message}" + (f" {exc.suggestion}" if exc.suggestion else ""), err=True)
         sys.exit(1)
 
 

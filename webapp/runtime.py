@@ -23,6 +23,7 @@ from webapp.core.chroma_apart import FolderApart
 from webapp.core.db import make_engine, make_sessions, unit_of_work
 from webapp.core.limits import Limits, MemoryLimits, RedisLimits
 from webapp.core.sender import RedisSender
+from webapp.core.streams import MemoryStreams, RedisStreams, Streams
 from webapp.core.vectors import Vectors
 from webapp.settings import Settings
 
@@ -39,6 +40,7 @@ class Runtime:
     broker: WakeBroker
     bus: Bus
     limits: Limits
+    streams: Streams
     vectors: Vectors
     secret_key: str
     wake: Callable[[str, str], None]  # queue, task id
@@ -119,6 +121,7 @@ def _embedded(settings: Settings, secret_key: str) -> Runtime:
         broker=broker,
         bus=MemoryBus(),
         limits=MemoryLimits(),
+        streams=MemoryStreams(),
         vectors=vectors,
         secret_key=secret_key,
         wake=broker.wake,
@@ -133,6 +136,7 @@ def _distributed(settings: Settings, secret_key: str) -> Runtime:
     sender = RedisSender(settings.redis_url)
     broker = RedisBroker(settings.redis_url, sender.send)
     bus = RedisBus(settings.redis_url, sender.send)
+    streams = RedisStreams(settings.redis_url)
     vectors = Server(settings.chroma_url) if settings.chroma_url else Absent()
     runtime = Runtime(
         settings=settings,
@@ -141,12 +145,13 @@ def _distributed(settings: Settings, secret_key: str) -> Runtime:
         broker=broker,
         bus=bus,
         limits=RedisLimits(settings.redis_url),
+        streams=streams,
         vectors=vectors,
         secret_key=secret_key,
         wake=broker.wake,
         depth=broker.depth,
         roles=("fast", "inference", "crawling", "embedding"),
-        closers=[sender.close, bus.close, vectors.close],
+        closers=[sender.close, bus.close, streams.close, vectors.close],
     )
     runtime._checks["redis"] = lambda: _ping_redis(settings.redis_url)
     return runtime

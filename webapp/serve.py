@@ -18,6 +18,7 @@ from webapp.core.jobs import ROLES
 from webapp.knowledge.service import demo
 from webapp.runtime import Runtime
 from webapp.settings import Settings, load
+from webapp.tasks import sweep
 from webapp.tasks.kinds import kinds
 from webapp.tasks.scheduler import Scheduler, ensure_system_schedules
 from webapp.tasks.worker import WorkerHost, set_host
@@ -84,6 +85,7 @@ class Embedded:
         forget_workers(self.rt)
         ensure_system_schedules(self.rt)
         demo.ensure(self.rt)
+        sweep.bring_back_orphans(self.rt)
         self.group.start()
         self.scheduler.start()
 

@@ -84,6 +84,17 @@ def _http_url(value: str) -> str | None:
     return None if fits else "is no address that begins with http:// or https://"
 
 
+def _providers(value: tuple[str, ...]) -> str | None:
+    form = r"(?:searxng|brave)=https?://\S+|json=https?://\S*\{query\}\S*"
+    wrong = [one for one in value if not re.fullmatch(form, one)]
+    return f"holds {wrong[0]!r}, which is none of searxng=url, brave=url, json=url with {{query}}" if wrong else None
+
+
+def _addresses(value: tuple[str, ...]) -> str | None:
+    wrong = [one for one in value if not re.fullmatch(r"https?://\S+", one)]
+    return f"holds {wrong[0]!r}, which is no address" if wrong else None
+
+
 def _plugin_paths(value: tuple[str, ...]) -> str | None:
     wrong = [spec for spec in value if not re.fullmatch(r"[^=\s]+=[\w.]+:[\w.]+", spec)]
     return f"holds {wrong[0]!r}, which is not name=module:object" if wrong else None
@@ -139,6 +150,8 @@ OPTIONS: tuple[Option, ...] = (
     _opt("ws_per_user", int, 50, "Live connections (WebSocket and SSE) one user may hold.", check=_at_least(1)),
     _opt("ws_total", int, 200, "Live connections in all, over all processes.", check=_at_least(1)),
     _opt("ws_messages_per_minute", int, 100, "Messages one WebSocket client may send a minute.", check=_at_least(1)),
+    _opt("answer_wait", float, 300.0, "How long a request that waits for an answer is held before it gets 504, in seconds; "
+         "the answer is written all the same.", check=_at_least(0)),
     _opt("worker_threads", _csv, ("interactive=2", "inference=2", "crawling=4", "embedding=1", "workflows=2",
          "maintenance=1"), "Worker threads by queue, per process."),
     _opt("worker_max_tasks", int, 1000, "A worker process of a deployment is replaced after so many tasks; 0 never.",
@@ -159,12 +172,32 @@ OPTIONS: tuple[Option, ...] = (
     _opt("model_servers", _csv, (), "Servers that speak OpenAI's protocol, as name=url, such as ollama=http://127.0.0.1:11434/v1.",
          check=_servers),
     _opt("model_keys", _csv, (), "Keys of these servers, as name=key.", secret=True),
+    _opt("openai_api_key", str, "", "Key of OpenAI; with it the server `openai` is there beside the local models.",
+         "OPENAI_API_KEY", "BRAINSTEM_OPENAI_API_KEY", secret=True),
+    _opt("openai_base_url", str, "https://api.openai.com/v1", "Address that this key belongs to.",
+         "OPENAI_BASE_URL", "BRAINSTEM_OPENAI_BASE_URL", check=_http_url),
+    _opt("model_library", str, "auto", "What runs a model file: ctransformers, llama_cpp (the extra `llama`), or auto:"
+         " llama_cpp where it is installed.", check=_one_of("auto", "ctransformers", "llama_cpp")),
+    _opt("models_loaded", int, 1, "Model files one process keeps in memory at a time; the next one waits or takes the place.",
+         check=_between(1, 16)),
+    _opt("model_idle_seconds", float, 600.0, "Seconds after which an unused model gives its memory back.", check=_at_least(5)),
+    _opt("hub_url", str, "https://huggingface.co", "Where `brainstem models pull` finds GGUF files: Hugging Face or a mirror.",
+         "HF_ENDPOINT", "BRAINSTEM_HUB_URL", check=_http_url),
+    _opt("hub_token", str, "", "Token for models one has to ask for.", "HF_TOKEN", "BRAINSTEM_HUB_TOKEN", secret=True),
     _opt("model_threads", int, 0, "Processor threads of a local model; 0 is one per core, at most 8.",
          check=_between(0, 256)),
     _opt("model_context", int, 4096, "Most tokens of a local model's window, prompt and answer together.",
          check=_between(256, 1_048_576)),
     _opt("allow_hosts", _csv, (), "Private hosts (host or host:port) that fetches may reach, such as a model server."),
     _opt("fetch_ports", _csv, (), "Ports besides 80, 443, 8080 and 8443 that fetches may use.", check=_ports),
+    _opt("render", _bool, False, "Show pages that fill themselves by a script in a browser before reading them. Needs brainstem[render] and a Chromium."),
+    _opt("chromium", str, "", "Program of the browser that shows such pages. Empty: the one that Playwright installed."),
+    _opt("search_providers", _csv, (), "Where research looks for pages: searxng=https://host/search,"
+         " brave=https://api.search.brave.com/res/v1/web/search, json=https://host/api?q={query}.", check=_providers),
+    _opt("search_keys", _csv, (), "Keys of these, as brave=key or json=key.", secret=True),
+    _opt("research_sources", _csv, (), "Where research looks without a search provider, besides links of stored pages:"
+         " addresses with {topic} (https://en.wikipedia.org/wiki/{topic}), sitemaps, feeds, pages full of links.",
+         check=_addresses),
     _opt("embedders", _csv, (), "Embedders besides minilm that collections may use: st:<folder or name> and"
          " openai:<model>@<base URL>, such as openai:nomic-embed-text@http://127.0.0.1:11434/v1.", check=_embedders),
     _opt("embedder", str, "minilm", "Embedder of new collections."),
@@ -179,6 +212,9 @@ OPTIONS: tuple[Option, ...] = (
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),
     _opt("demo", _bool, True, "Load Brainstem's own documentation as a first collection everybody may read."),
+    _opt("mcp_url", str, "", "Which Brainstem `brainstem mcp` asks. Empty: the one of this machine, on PORT.",
+         check=_http_url),
+    _opt("mcp_key", str, "", "API key that `brainstem mcp` shows there.", secret=True),
     _opt("plugins", _csv, (), "Extra task kinds as name=module:object, besides those of installed packages.",
          check=_plugin_paths),
 )

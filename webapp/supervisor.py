@@ -47,7 +47,14 @@ def up(settings: Settings) -> int:
 
 
 def ensure_schema(rt: Runtime, patience: float = 60.0) -> None:
-    """Migrate; a database that is only starting is waited for."""
+    """Migrate, and keep the agents of the program; a database that is only starting is waited for."""
+    from webapp.agents import service as agents
+
+    _migrate(rt, patience)
+    agents.ensure_seeded(rt)
+
+
+def _migrate(rt: Runtime, patience: float) -> None:
     from sqlalchemy.exc import OperationalError
 
     deadline = time.monotonic() + patience

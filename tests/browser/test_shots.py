@@ -15,8 +15,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PAGES = ("/", "/tasks", "/tasks/new", "/profile", "/profile/keys", "/login", "/ui", "/nowhere", "@running", "@failed",
          "@summary", "/monitor/", "/monitor/workers", "/monitor/dead-letters", "@letter", "/monitor/schedules",
          "/monitor/schedules/health", "/monitor/audit", "/monitor/database/", "/monitor/database/tasks", "/admin/",
-         "@crashed", "/system", "/logs")  # fmt: skip
-ROOMS = {"letter": "/monitor/dead-letters/", "crashed": "/admin/tasks/"}
+         "@crashed", "/system", "/logs", "/knowledge", "@collection", "@empty", "@document", "@citation", "@crawling", "@crawled",
+         "/knowledge/crawls/new", "/knowledge/search", "/knowledge/search?q=what+does+a+ship+pay+in+winter",
+         "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6")  # fmt: skip
+ROOMS = {"letter": "/monitor/dead-letters/", "crashed": "/admin/tasks/", "collection": "/knowledge/", "empty": "/knowledge/",
+         "document": "/knowledge/documents/", "citation": "/knowledge/citations/", "crawling": "/knowledge/crawls/",
+         "crawled": "/knowledge/crawls/"}  # fmt: skip
 
 
 def load_shots() -> Any:

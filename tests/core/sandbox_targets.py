@@ -135,3 +135,27 @@ def lie(frame: Any) -> None:
     assert sandbox.reporter is not None
     sandbox.reporter(frame)
     time.sleep(60)
+
+
+KEPT: list[bytes] = []
+
+
+def keep(size: int) -> int:
+    """Its process, after so many bytes more are held for good."""
+    KEPT.append(b"x" * size)
+    return os.getpid()
+
+
+def burn(seconds: float) -> int:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return os.getpid()
+
+
+def die_if_used(path: str) -> int:
+    """Crashes in a process that was here before: as code that an earlier call has hurt."""
+    if Path(path).exists() and Path(path).read_text() == str(os.getpid()):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    write_pid(path)
+    return os.getpid()

@@ -92,6 +92,19 @@ def test_some_ids_only_also_such_as_are_not_there(index: Any) -> None:
     assert index.query(NAME, rows[7], 3, ids=[99999]) == []
 
 
+def test_what_is_put_in_comes_out_as_it_was(index: Any) -> None:
+    rows = vectors(50)
+    index.add(NAME, range(50), rows)
+    found = index.stored(NAME, [7, 3, 99999])
+    assert set(found) == {3, 7}
+    for one in (3, 7):
+        assert np.allclose(found[one], rows[one], atol=1e-6)
+    assert index.stored(NAME, []) == {}
+    assert index.stored(NAME, [99999]) == {}
+    with pytest.raises(IndexMissing):
+        index.stored("kb-none-1", [1])
+
+
 def test_adding_again_replaces_and_removing_twice_is_nothing(index: Any) -> None:
     index.add(NAME, [1, 2, 3], vectors(3))
     index.add(NAME, [2], vectors(1, seed=9))

@@ -18,6 +18,7 @@ import pytest
 from tests.core import sandbox_targets
 from webapp.core import errors, sandbox
 from webapp.core.sandbox import ChildCrashed, ChildFailed, run_in_child
+from webapp.core.sandbox_pool import Pool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -296,3 +297,99 @@ def test_a_killed_parent_leaves_no_orphan(how: str, tmp_path: Path) -> None:
     assert wait_for(lambda: is_dead(child) and is_dead(nursery), 3.0)
     if fork is not None:
         os.kill(fork, signal.SIGKILL)
+
+
+# --- pools ------------------------------------------------------------------------------------------------------
+
+
+def call(pool: Pool, name: str, /, *args: Any, timeout: float = 20.0, **kwargs: Any) -> Any:
+    return pool.run(f"tests.core.sandbox_targets:{name}", *args, timeout=timeout, **kwargs)
+
+
+def test_a_child_of_a_pool_takes_many_calls_and_is_replaced_after_its_share() -> None:
+    with Pool(calls=3) as pool:
+        pids = [call(pool, "facts")["pid"] for _ in range(7)]
+        assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+        last = pids[-1]
+        assert not is_dead(last)
+    wait_for(lambda: all(is_dead(pid) for pid in pids))
+    with Pool(seconds=0) as pool:
+        assert call(pool, "facts")["pid"] != call(pool, "facts")["pid"]
+
+
+def test_an_error_of_the_function_leaves_the_child_fit_and_a_bug_does_not() -> None:
+    with Pool() as pool:
+        first = call(pool, "facts")["pid"]
+        with pytest.raises(errors.AppError):
+            call(pool, "raise_odd")
+        assert call(pool, "facts")["pid"] == first
+        with pytest.raises(ChildFailed):
+            call(pool, "raise_value_error")
+        assert call(pool, "facts")["pid"] != first
+
+
+@pytest.mark.parametrize(("name", "error"), [("half_an_answer_then_die", ChildCrashed), ("spin", errors.TaskTimedOut),
+                                             ("eat_memory", errors.TooLarge)])  # fmt: skip
+def test_a_call_that_ends_its_child_costs_only_itself(name: str, error: type[Exception]) -> None:
+    with Pool() as pool:
+        before = call(pool, "facts")["pid"]
+        with pytest.raises(error):
+            call(pool, name, timeout=2.0)
+        wait_for(lambda: is_dead(before))
+        assert call(pool, "echo", 1)["args"] == [1]
+
+
+def test_each_call_of_a_child_has_its_own_processor_time() -> None:
+    with Pool() as pool:
+        pids = {call(pool, "burn", 0.8, cpu_seconds=1) for _ in range(4)}
+        assert len(pids) == 1, "3.2 s of work, 1 s for each call"
+        with pytest.raises(errors.TaskTimedOut, match="processor"):
+            call(pool, "burn", 9.0, cpu_seconds=1)
+
+
+def test_a_child_that_keeps_much_memory_is_replaced() -> None:
+    with Pool() as pool:
+        first = call(pool, "keep", 60 * 2**20)
+        assert call(pool, "keep", 100 * 2**20) == first
+        assert call(pool, "keep", 1) != first
+
+
+def test_what_crashes_in_a_used_child_only_is_made_again_in_a_fresh_one(tmp_path: Path) -> None:
+    with Pool() as pool:
+        first = call(pool, "die_if_used", str(tmp_path / "pid"))
+        second = call(pool, "die_if_used", str(tmp_path / "pid"))
+        assert first != second
+        wait_for(lambda: is_dead(first))
+
+
+def test_a_child_that_died_while_it_rested_is_not_asked() -> None:
+    with Pool() as pool:
+        first = call(pool, "facts")["pid"]
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: is_dead(first))
+        assert call(pool, "facts")["pid"] != first
+
+
+def test_a_pool_serves_threads_at_the_same_time_and_leaves_nobody_behind() -> None:
+    pids: set[int] = set()
+    with Pool() as pool:
+
+        def work() -> None:
+            for _ in range(10):
+                pids.add(call(pool, "facts")["pid"])
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert 1 <= len(pids) <= 4
+    wait_for(lambda: all(is_dead(pid) for pid in pids))
+
+
+def test_stopping_ends_the_child_of_a_pool() -> None:
+    with Pool() as pool:
+        first = call(pool, "facts")["pid"]
+        with pytest.raises(errors.TaskCancelled):
+            call(pool, "spin", cancelled=lambda: True)
+        wait_for(lambda: is_dead(first))

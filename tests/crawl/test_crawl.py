@@ -12,7 +12,8 @@ from tests.crawl.conftest import Yard
 from tests.fakes.small_site import SmallSite, article
 from webapp.core.errors import BadRequest, NotFound
 from webapp.crawl.models import Crawl, CrawlUrl
-from webapp.knowledge.models import Document
+from webapp.knowledge.models import Chunk, Document
+from webapp.tasks.models import Task
 
 
 def link(*paths: str) -> str:
@@ -458,3 +459,26 @@ def test_running_twice_changes_nothing(yard: Yard, site: SmallSite) -> None:
     assert execute.run_next(yard.rt, yard.lab.host, "crawling") == task.id
     assert len(site.log) == asked
     assert yard.task(crawl).result | {"next": []} == before | {"next": []}
+
+
+def test_the_same_words_under_a_new_title_are_embedded_again(yard: Yard, site: SmallSite) -> None:
+    """An embedder reads the title too, so the crawl that found nothing else new asks for it (M028)."""
+    body = article(1)
+    site.pages["/1"] = body
+    yard.crawl("/1")
+    with yard.rt.unit() as db:
+        db.query(Document).update({Document.pending_chunks: 0})
+        db.query(Chunk).update({Chunk.generation: 1})
+        db.query(Task).filter(Task.status == "queued").update({Task.status: "completed"})  # as if it had been embedded
+    site.pages["/1"] = body.replace(b"<title>Page 1</title>", b"<title>The first of all pages</title>").replace(
+        b"<h1>Page 1</h1>", b"<h1>Page 1</h1><meta property='og:title' content='The first of all pages'>"
+    )
+    before = yard.texts()
+    again = yard.crawl("/1")
+    assert yard.texts() == before
+    assert yard.fates(again) == {"/1": ("unchanged", "same_text")}
+    document = yard.rows(Document)[0]
+    assert document.title == "The first of all pages"
+    assert document.pending_chunks == document.chunk_count > 0
+    followed = [yard.lab.row(one).kind for one in yard.task(again).result["next"]]
+    assert "knowledge.embed" in followed

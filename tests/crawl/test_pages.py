@@ -59,3 +59,20 @@ def test_mistakes_come_back_beside_their_field(desk: Site, field: str, value: st
     answer = desk.program(desk.cast.alice).post("/knowledge/crawls", data=data)
     assert answer.status_code == 422
     assert "field-error" in answer.text
+
+
+def test_from_a_search_to_more_pages_about_it(desk: Site, site: SmallSite) -> None:
+    site.linked(3)
+    alice = desk.program(desk.cast.alice)
+    alice.post("/knowledge/crawls", data={"urls": site.url(), "read_as": "page", "max_depth": "0"})
+    desk.lab.run_all("crawling")
+    html = alice.get("/knowledge/search?q=queue+worker&mode=keyword").text
+    assert 'action="/knowledge/expand"' in html
+    made = alice.post("/knowledge/expand", data={"topic": "queue worker"})
+    assert made.status_code == 303
+    assert made.headers["Location"].startswith("/tasks/")
+    desk.lab.run_all("interactive")
+    assert "More about queue worker" in alice.get(made.headers["Location"]).text
+    refused = alice.post("/knowledge/expand", data={"topic": " "}, follow_redirects=True)
+    assert refused.status_code == 200
+    assert "topic" in refused.text

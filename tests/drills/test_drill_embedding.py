@@ -89,7 +89,7 @@ def filled(rt: Runtime, rng: random.Random) -> str:
 
 def same_as_unkilled(rt: Runtime, collection_id: str, task_id: str) -> None:
     with rt.unit(write=False) as db:
-        chunks = db.execute(select(Chunk.id, Chunk.text, Chunk.generation)).all()
+        chunks = db.execute(select(Chunk.id, Chunk.title, Chunk.text, Chunk.generation)).all()
         assert db.scalar(select(func.sum(Document.pending_chunks))) == 0
         assert db.scalar(select(func.count()).select_from(VectorRemoval)) == 0
         task: Any = db.get(Task, task_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import threading
@@ -11,13 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.fakes import tiny_gguf
-from webapp.core.errors import Invalid, NoModel, Unavailable
+from webapp.core import resident
+from webapp.core.errors import Invalid, NoModel, TaskCancelled, TaskTimedOut, Unavailable
 from webapp.engines import service
 from webapp.engines.base import Request
-from webapp.engines.ggml_child import _Writer
+from webapp.engines.child import Writer
 from webapp.runtime import Runtime
 
 pytest.importorskip("ctransformers")
@@ -71,17 +74,17 @@ def test_text_that_breaks_the_library_s_own_tokenizer(rt: Runtime) -> None:
 
 def test_letters_at_the_very_end_are_not_lost() -> None:
     """Bug 2: bytes that are no ASCII were held back until an ASCII byte came, which may be never."""
-    writer = _Writer([])
+    writer = Writer([])
     assert [writer.add(bytes([byte])) for byte in "日本".encode()] == ["", "", "日", "", "", "本"]
     assert writer.add(b"\xe6") == ""
     assert writer.rest() == "\ufffd"
 
 
 def test_nothing_of_a_stop_word_is_told() -> None:
-    writer = _Writer(["User:", "###"])
+    writer = Writer(["User:", "###"])
     told = "".join(writer.add(piece.encode()) for piece in ("Yes, U", "s", "er", ": and more"))
     assert (told, writer.stopped, writer.rest()) == ("Yes, ", True, "")
-    writer = _Writer(["User:"])
+    writer = Writer(["User:"])
     assert writer.add(b"Us") + writer.rest() == "Us"
 
 
@@ -169,3 +172,131 @@ def test_only_listed_files_can_be_named(make_rt: Callable[..., Runtime], tmp_pat
     with pytest.raises(NoModel) as caught:
         service.generate(rt, name, ask("Hello"))
     assert "GGUF" in str(caught.value.suggestion)
+
+
+# -- another library, and more files than may be loaded --------------------------------------------------------------
+
+
+@pytest.fixture
+def llama_rt(make_rt: Callable[..., Runtime], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """With llama-cpp-python where it is installed, else with a stand-in of its documented methods."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        monkeypatch.syspath_prepend(str(Path(tiny_gguf.__file__).parent / "llama"))
+    return make_rt(BRAINSTEM_MODELS_DIR=str(folder), BRAINSTEM_MODEL_THREADS="1")
+
+
+def test_llama_cpp_is_taken_where_it_is_installed(llama_rt: Runtime) -> None:
+    info = service.engine(llama_rt, "ggml:tiny.gguf").info()
+    assert (info.available, info.details["library"]) == (True, "llama_cpp")
+    pieces: list[str] = []
+    found = service.generate(llama_rt, "", ask("Hello", temperature=0.0), on_text=pieces.append)
+    assert found.text == "".join(pieces)
+    assert found.text
+    assert found.completion_tokens == 16
+    assert service.generate(llama_rt, "", ask("Hello", temperature=0.0)).text == found.text
+    assert service.generate(llama_rt, "", ask("Hello you", temperature=0.0)).text
+    with pytest.raises(Invalid, match="window"):
+        service.generate(llama_rt, "", ask("the of and to in " * 100))
+
+
+def test_a_file_that_no_library_here_knows_says_what_to_install(make_rt: Callable[..., Runtime], folder: Path) -> None:
+    rt = make_rt(BRAINSTEM_MODELS_DIR=str(folder), BRAINSTEM_MODEL_LIBRARY="ctransformers")
+    tiny_gguf.write(folder / "tiny.gguf", **{"general.architecture": "qwen2"})
+    [info] = service.available(rt)
+    assert not info.available
+    assert "qwen2" in str(info.missing)
+    assert "llama-cpp-python" in str(info.suggestion)
+
+
+def test_one_file_is_in_memory_at_a_time(rt: Runtime, folder: Path) -> None:
+    tiny_gguf.write(folder / "other.gguf", seed=5)
+    tiny, other = (service.engine(rt, f"ggml:{name}.gguf") for name in ("tiny", "other"))
+    loaded = lambda: [one.info().details["loaded"] for one in (tiny, other)]  # noqa: E731
+    tiny.count(["warm"])
+    assert loaded() == [True, False]
+    assert tiny.info().details["memory"] > 1_000_000
+    other.count(["warm"])
+    assert loaded() == [False, True]
+    assert tiny.info().details["memory"] is None
+
+
+def test_a_busy_file_is_waited_for_and_the_wait_can_be_cancelled(rt: Runtime, folder: Path) -> None:
+    tiny_gguf.write(folder / "other.gguf", seed=5)
+    writing, leave = threading.Event(), threading.Event()
+
+    def hold(_text: str) -> None:
+        writing.set()
+        leave.wait(20)
+
+    busy = threading.Thread(
+        target=service.generate, args=(rt, "ggml:tiny.gguf", ask("Hello")), kwargs={"on_text": hold}
+    )
+    busy.start()
+    assert writing.wait(30)
+    with pytest.raises(TaskCancelled):
+        service.generate(rt, "ggml:other.gguf", ask("Hello"), cancelled=lambda: True)
+    found: list[str] = []
+    waiting = threading.Thread(
+        target=lambda: found.append(service.generate(rt, "ggml:other.gguf", ask("Hello")).finish)
+    )
+    waiting.start()
+    assert not found
+    leave.set()
+    busy.join(30)
+    waiting.join(30)
+    assert len(found) == 1
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+def test_a_child_that_hangs_in_native_code_is_killed(rt: Runtime) -> None:
+    """Cancelled within 10 s inside a native call: a stopped process is one that never comes back from it."""
+    engine: Any = service.engine(rt, "ggml:tiny.gguf")
+    frozen: list[float] = []
+
+    def freeze(_text: str) -> None:
+        if not frozen:
+            frozen.append(time.monotonic())
+            os.kill(engine.status()["pid"], signal.SIGSTOP)
+
+    long = ask("Hello", max_tokens=10_000, temperature=1.0)
+    done = service.generate(rt, "", long, on_text=freeze, cancelled=lambda: bool(frozen))
+    assert done.finish == "cancelled"
+    assert time.monotonic() - frozen[0] < 10
+    assert engine.status()["memory"] is None, "its memory is free"
+    assert service.generate(rt, "", ask("Hello")).text
+
+
+def test_a_child_that_hangs_ends_at_the_time_limit(rt: Runtime) -> None:
+    engine: Any = service.engine(rt, "ggml:tiny.gguf")
+    engine.count(["warm"])
+    frozen: list[float] = []
+
+    def freeze(_text: str) -> None:
+        if not frozen:
+            frozen.append(time.monotonic())
+            os.kill(engine.status()["pid"], signal.SIGSTOP)
+
+    with pytest.raises(TaskTimedOut):
+        service.generate(rt, "", ask("Hello", max_tokens=10_000, temperature=1.0), on_text=freeze, timeout=3.0)
+    assert time.monotonic() - frozen[0] < 10
+
+
+def test_a_child_that_froze_while_it_waited_is_replaced(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "WAKES", 1.0)
+    engine: Any = service.engine(rt, "ggml:tiny.gguf")
+    engine.count(["warm"])
+    frozen = engine.status()["pid"]
+    os.kill(frozen, signal.SIGSTOP)
+    assert service.generate(rt, "", ask("Hello")).text
+    assert engine.status()["pid"] != frozen
+
+
+def test_memory_is_given_back_when_nobody_needs_it(make_rt: Callable[..., Runtime], folder: Path) -> None:
+    rt = make_rt(BRAINSTEM_MODELS_DIR=str(folder), BRAINSTEM_MODEL_IDLE_SECONDS="5", BRAINSTEM_MODEL_THREADS="1")
+    engine: Any = service.engine(rt, "ggml:tiny.gguf")
+    engine.count(["warm"])
+    pid = engine.status()["pid"]
+    psutil.Process(pid).wait(20)
+    assert engine.status() == {"running": False, "pid": None, "memory": None, "waiting": 0}

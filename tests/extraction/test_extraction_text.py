@@ -158,3 +158,23 @@ def test_importing_is_cheap() -> None:
         f"assert not {heavy} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "declared", "encoding"),
+    [
+        (b"Just words of ASCII.", None, "ascii"),
+        (b"Just words of ASCII.", "iso-8859-1", "ascii"),
+        ("Größe und Maß der Körper.".encode(), None, "utf-8"),
+        ("Größe und Maß.".encode("utf-16"), None, "utf-16"),
+        ("灯台の光は十四マイル先まで見える。".encode("shift_jis"), "shift_jis", "shift_jis"),
+        ("Свет маяка виден за четырнадцать миль. ".encode("cp1251") * 4, None, "cp1251"),
+    ],
+)
+def test_the_encoding_it_was_read_by_is_told(data: bytes, declared: str | None, encoding: str) -> None:
+    assert extract(data, charset=declared).meta["encoding"] == encoding
+
+
+def test_japanese_of_old_systems_that_declares_nothing_is_readable() -> None:
+    text = "灯台の光は十四マイル先まで見える。霧の日には鐘が鳴る。" * 4
+    assert extract(text.encode("euc_jp")).text == text

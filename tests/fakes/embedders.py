@@ -33,7 +33,7 @@ class Fake:
 
     def info(self) -> EmbedderInfo:
         name = f"fake:{self.name}" if self.name else "fake"
-        return EmbedderInfo(name, "Fake", self.dimension, 64, True)
+        return EmbedderInfo(name, "Fake", self.dimension, 24 if self.name.startswith("narrow") else 64, True)
 
     def embed(self, texts: list[str], *, cancelled: Callable[[], bool], urgent: bool) -> Any:
         if self.broken is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.lab import QueryCounter
 from tests.fakes.site import Site
+from webapp.knowledge import facts
 from webapp.knowledge.service import collections
 from webapp.knowledge.service.browse import PART, part
 
@@ -154,3 +155,57 @@ def test_parts_join_to_the_text_and_hold_every_place(text: str) -> None:
     for place in range(0, len(text), 7919):
         found = part(text, around=place)
         assert found.start <= place < found.start + len(found.text)
+
+
+def test_a_document_says_what_its_file_is_and_how_good_and_fresh_it_is(room: tuple[Site, Any, str]) -> None:
+    site, alice, ident = room
+    alice.post(
+        f"/knowledge/{ident}/files", data={"files": [(io.BytesIO(b"Water boils at the sea. " * 80), "heat.txt")]}
+    )
+    site.lab.run_all("interactive")
+    site.lab.run_all("maintenance")
+    html = alice.get(f"/knowledge/{ident}").text
+    assert "of 100 on average" in html
+    [document] = set(re.findall(r"/knowledge/documents/([0-9a-f-]{36})", html))
+    page = alice.get(f"/knowledge/documents/{document}").text
+    assert '<dt>Size</dt><dd class="num">1.9 kB</dd>' in page
+    assert "<dt>Encoding</dt>" in page
+    assert "Freshness" not in page  # a file has no live page
+    put = f"/api/v1/knowledge/collections/{ident}/documents"
+    made = site.program(site.cast.alice).post(
+        put, json={"title": "Ice", "text": "Ice melts.", "url": "https://x.example/"}
+    )
+    page = alice.get(f"/knowledge/documents/{made.json['document_id']}").text
+    assert "Freshness" in page
+    assert "Compared less than a day ago" in page
+    assert "all pages compared within 30 days" in alice.get(f"/knowledge/{ident}").text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(4.21, "4.2 s"), (59.97, "1:00 min"), (187, "3:07 min"), (3765.4, "1:02:45 h")]
+)
+def test_durations_as_people_write_them(seconds: float, shown: str) -> None:
+    assert facts.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(512, "512 bytes"), (14_400, "14 kB"), (2_345_000, "2.3 MB"), (999_600, "1.0 MB"), (3e9, "3.0 GB")],
+)
+def test_sizes_as_people_write_them(count: float, shown: str) -> None:
+    assert facts.size(count) == shown
+
+
+def test_quotes_and_passages_are_words_without_markup(room: tuple[Site, Any, str]) -> None:
+    site, alice, ident = room
+    program, api = site.program(site.cast.alice), "/api/v1/knowledge"
+    text = "Boats pay.\n\n| Length | Fee |\n|---|---|\n| over 12 m | **31** crowns |"
+    made = program.post(f"{api}/collections/{ident}/documents", json={"title": "Fees", "text": text}).json
+    cited = program.post(
+        f"{api}/citations", json={"document_id": made["document_id"], "start": 0, "end": len(text)}
+    ).json
+    assert cited["quote"] == text
+    page = alice.get(f"/knowledge/citations/{cited['id']}").text
+    assert "Length · Fee\nover 12 m · 31 crowns" in page
+    passages = alice.get(f"/knowledge/documents/{made['document_id']}/passages").text
+    assert "Length · Fee; over 12 m · 31 crowns" in passages

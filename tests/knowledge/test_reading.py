@@ -212,3 +212,31 @@ def test_strangers_find_no_source_and_readers_change_none(room: Shelf) -> None:
         add_files(room, ("x.txt", b"x"), who=room.cast.bob)
     with pytest.raises(NotFound):
         add_files(room, ("x.txt", b"x"), who=room.cast.charlie)
+
+
+def test_a_task_started_by_its_kind_reads_own_sources_and_nobody_elses(room: Shelf) -> None:
+    (mine,), _ = add_files(room, ("a.txt", b"Words of alice."))
+    run(room)
+    with room.as_(room.cast.charlie) as ctx:
+        theirs = collections.create(ctx, "Elsewhere").id
+    lab = Lab(room.rt)
+
+    def ask(who: Actor, collection_id: str, *ids: str) -> Any:
+        return lab.do(
+            "start", who, "knowledge.read", {"collection_id": collection_id, "source_ids": list(ids)}, asked=True
+        )
+
+    for collection_id in (room.collection_id, theirs):  # neither there, nor drawn into a collection of one's own
+        with pytest.raises(NotFound):
+            ask(room.cast.charlie, collection_id, mine.id)
+    with pytest.raises(NotFound):
+        ask(room.cast.alice, room.collection_id, mine.id, "0" * 36)
+    again = ask(room.cast.alice, room.collection_id, mine.id)
+    run(room)
+    task = room.rows(Task, Task.id == again["id"])[0]
+    assert (task.status, task.result["counts"]["unchanged"]) == ("completed", 1)
+    with room.as_(room.cast.alice, write=False) as ctx:
+        from webapp.tasks import service as tasks
+
+        listed = [one.kind for one in tasks.list_(ctx).items]
+    assert listed.count("knowledge.read") == 2

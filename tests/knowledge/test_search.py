@@ -121,10 +121,10 @@ def test_filters(shelf: Shelf) -> None:
     assert "old" not in keys(shelf, find(shelf, "oil", filters=Filters(since="2000-01-01")))
     assert keys(shelf, find(shelf, "oil", filters=Filters(since="2024-05-01", until="2024-05-01"))) == ["neu"]
     assert find(shelf, "oil", filters=Filters(min_quality=0.1)).hits == []  # nothing was assessed yet
-    assert find(shelf, "oil", filters=Filters(sources=("none",))).hits == []
+    assert find(shelf, "oil", filters=Filters(source_ids=("none",))).hits == []
     cats = next(document.id for document in shelf.rows(Document) if document.key == "cats")
-    assert keys(shelf, find(shelf, "sleep oil", filters=Filters(documents=(cats,)))) == ["cats"]
-    assert len(find(shelf, "oil", filters=Filters(types=("text/",))).hits) == 6
+    assert keys(shelf, find(shelf, "sleep oil", filters=Filters(document_ids=(cats,)))) == ["cats"]
+    assert len(find(shelf, "oil", filters=Filters(content_types=("text/",))).hits) == 6
     for bad in ("1999-13-01", "yesterday", "9999-12-31"):
         with pytest.raises(BadRequest):
             find(shelf, "oil", filters=Filters(since=bad))
@@ -133,7 +133,7 @@ def test_filters(shelf: Shelf) -> None:
 def test_a_wide_filter_is_kept_too(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webapp.knowledge.service.search.EXACT", 2)
     shelf.put("neu", "Ein Wort über oil.", "Neu", language="de")
-    found = find(shelf, "oil price", filters=Filters(types=("text/",)))
+    found = find(shelf, "oil price", filters=Filters(content_types=("text/",)))
     assert len(found.hits) == 5
     monkeypatch.setattr("webapp.knowledge.service.search.EXACT", 0)
     assert keys(shelf, find(shelf, "oil", filters=Filters(languages=("de",)))) == ["neu"]

@@ -21,7 +21,6 @@ CODE = sorted(
 # Longer than 450 lines, and why that is easier to read than two files.
 LONG = {
     "webapp/core/http.py": "one gate: what is checked before a connect must be read beside the connect",
-    "webapp/summaries/lexrank.py": "one algorithm in reading order",
     "webapp/web/hub.py": "one object on fixed threads; its locks are only understood together",
     "webapp/identity/service.py": "all verbs of accounts, a few lines over",
     "webapp/web/auth.py": "all checks of a request's origin, a few lines over",

@@ -13,7 +13,7 @@ from tests.fakes.lab import Lab
 from webapp.core.bus import Bell
 from webapp.core.context import Actor
 from webapp.core.errors import Upstream
-from webapp.tasks.sweep import Sweeper, seconds_to_next_due, sweep
+from webapp.tasks.sweep import Sweeper, bring_back_orphans, seconds_to_next_due, sweep
 
 
 def killed(run: Any) -> None:
@@ -72,8 +72,21 @@ def test_at_boot_every_running_row_is_an_orphan(lab: Lab, alice: Actor) -> None:
     task_id = lab.start(alice)
     lab.claim(lease=3600)
     assert sweep(lab.rt)["expired"] == 0
-    assert sweep(lab.rt, boot=True)["expired"] == 1
+    assert bring_back_orphans(lab.rt) == 1
     assert lab.status(task_id) == "queued"
+
+
+def test_orphans_are_back_before_the_workers_start(lab: Lab, alice: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later, what the new workers claimed would be taken for an orphan too, and run twice."""
+    from webapp.serve import Embedded
+
+    task_id = lab.start(alice)
+    lab.claim(lease=3600)
+    beside, seen = Embedded(lab.rt), list[str]()
+    monkeypatch.setattr(beside.group, "start", lambda: seen.append(lab.status(task_id)))
+    monkeypatch.setattr(beside.scheduler, "start", lambda: None)
+    beside.start()
+    assert seen == ["queued"]
 
 
 def test_a_cancelled_task_whose_worker_died_ends_cancelled(lab: Lab, alice: Actor) -> None:

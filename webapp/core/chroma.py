@@ -76,6 +76,20 @@ class _Chroma:
                 (int(one), 1.0 - float(far)) for one, far in zip(found["ids"][0], found["distances"][0], strict=True)
             ]
 
+    def stored(self, name: str, ids: Sequence[int]) -> dict[int, Floats]:
+        import numpy as np
+
+        with self._asked():
+            held = self._set(name)
+            if held is None:
+                raise IndexMissing("The vector index is not there.", suggestion=REBUILD)
+            found: dict[int, Floats] = {}
+            for start in range(0, len(ids), BATCH):
+                part = held.get(ids=[str(one) for one in ids[start : start + BATCH]], include=["embeddings"])
+                rows = np.asarray(part["embeddings"], dtype=np.float32)
+                found.update(zip((int(one) for one in part["ids"]), rows, strict=True))
+            return found
+
     def count(self, name: str) -> int:
         with self._asked():
             held = self._set(name)

@@ -44,6 +44,10 @@ class FolderApart:
         found = self._ask("query", name, *_packed(vector.reshape(1, -1)), k, only, urgent=True)
         return [(int(one), float(near)) for one, near in found]
 
+    def stored(self, name: str, ids: Sequence[int]) -> dict[int, Floats]:
+        found, data, dimension = self._ask("stored", name, list(ids), urgent=True)
+        return dict(zip(found, _unpacked(data, dimension), strict=True)) if found else {}
+
     def count(self, name: str) -> int:
         return int(self._ask("count", name))
 
@@ -102,6 +106,12 @@ class Opened:
 
     def query(self, name: str, data: bytes, dimension: int, k: int, ids: list[int] | None) -> list[tuple[int, float]]:
         return self.folder.query(name, _unpacked(data, dimension)[0], k, ids)
+
+    def stored(self, name: str, ids: list[int]) -> tuple[list[int], bytes, int]:
+        import numpy as np
+
+        found = self.folder.stored(name, ids)
+        return (list(found), *_packed(np.stack(list(found.values())))) if found else ([], b"", 0)
 
     def ids(self, name: str) -> list[int]:
         return sorted(self.folder.ids(name))

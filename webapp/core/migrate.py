@@ -22,6 +22,11 @@ MODELS = (
     "webapp.files.models",
     "webapp.knowledge.models",
     "webapp.crawl.models",
+    "webapp.engines.models",
+    "webapp.agents.models",
+    "webapp.chat.models",
+    "webapp.feedback.models",
+    "webapp.omeruta.models",
 )
 KEYWORD_INDEX = "chunk_fts"  # FTS5 or a tsvector table: made by hand in its migration, followed by triggers
 LOCK = 0x627261696E  # Postgres advisory lock: processes that start together migrate one after the other

@@ -26,13 +26,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from webapp.core import sandbox
 from webapp.core.errors import TaskCancelled, TaskTimedOut, TooLarge
 
+WAKES = 10.0  # seconds a child may take to say that it heard a request; one that does not is replaced
 GRACE = 2.0  # seconds a call may go on after it was asked to stop
 START_TIMEOUT = 180.0  # seconds for the child to make its object
 LEFT = 0  # exit code of a child that went because nobody needed it
@@ -100,7 +101,7 @@ class Resident:
         cancelled: Callable[[], bool] = lambda: False,
         urgent: bool = False,
         **kwargs: Any,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, Any]:
         """What the method yields, as it comes; the generator's value is what the method returned. Closing it early
         asks the method to stop. Others wait until it is read to its end or closed."""
         request = sandbox.to_json({"call": method, "args": args, "kwargs": kwargs})
@@ -185,15 +186,15 @@ class _Child:
         if self.process.poll() is not None:
             return False
         try:
-            self.data.settimeout(30.0)
+            self.data.settimeout(WAKES)
             self.data.sendall(request)
         except OSError:
             return False
         try:
             # It may be leaving at this very moment. Once it has the request it says "busy" before anything else, so
             # that an end without that word is one before the work began.
-            return "busy" in self.frame(time.monotonic() + 30.0, lambda: False, stopping=False)
-        except sandbox.ChildCrashed:
+            return "busy" in self.frame(time.monotonic() + WAKES, lambda: False, stopping=False)
+        except (sandbox.ChildCrashed, TaskTimedOut):
             return False
 
     def frames(self, timeout: float, cancelled: Callable[[], bool]) -> Iterator[Any]:

@@ -1,7 +1,8 @@
 """Run a function in a child process that can be killed at any moment.
 
 Parsers and native code can loop for ever inside one C call, eat all memory or crash the interpreter; only a process
-of their own can be stopped for certain. Each run gets a fresh process, which dies with its run. So that a run costs
+of their own can be stopped for certain. Each run gets a fresh process, which dies with its run; the runs of one piece
+of work may share a few (`sandbox_pool`). So that a run costs
 milliseconds and not the half second some libraries need to import, the processes are forked off a *nursery*: one
 single-threaded helper (`webapp.core.sandbox_child`) per server process that runs nothing but imports. A threaded
 server must not fork itself: a lock held by another thread would stay locked in the copy for ever.
@@ -86,12 +87,9 @@ def run_in_child(
     RESULT_LIMIT), ChildCrashed, ChildFailed, or the AppError the function raised, as its own class. In every case
     the child and its process group are dead.
     """
-    deadline = time.monotonic() + timeout
     request = {"target": target, "args": args, "kwargs": kwargs, "cpu": cpu_seconds, "memory": memory_bytes}
-    run = _Run(to_json(request), deadline, cancelled, on_progress)
-    with run:
-        answer = run.answer(target.partition(":")[0])
-    return unwrap(answer)
+    with Child() as child:
+        return unwrap(child.ask(request, timeout, cancelled, on_progress))
 
 
 def progress(percent: int, text: str) -> None:
@@ -124,26 +122,19 @@ def _decode(value: dict[str, Any]) -> Any:
     return value
 
 
-# --- one run ----------------------------------------------------------------------------------------------------
+# --- one child --------------------------------------------------------------------------------------------------
 
 
-class _Run:
-    """The parent's end of one run: `data` carries the request and the answers, `life` says how the child ended.
+class Child:
+    """The parent's end of a child: `data` carries requests and answers, `life` says how the child ended.
 
     Closing our writing half of `life` is the order to kill: the kernel does it for us when this process dies.
     """
 
-    def __init__(
-        self,
-        request: bytes,
-        deadline: float,
-        cancelled: Callable[[], bool],
-        on_progress: Callable[[int, str], None] | None,
-    ) -> None:
-        self.unsent = memoryview(request)
-        self.deadline, self.cancelled, self.on_progress = deadline, cancelled, on_progress
-        self.line = bytearray()
-        self.received = 0
+    def __init__(self) -> None:
+        self.calls = 0
+        self.memory: int | None = None
+        self.born = time.monotonic()
         self.status: int | None = None
 
     def __enter__(self) -> Self:
@@ -154,6 +145,9 @@ class _Run:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.kill()
         self.selector.close()
         for end in (self.data, self.child_data, self.life, self.child_life):
@@ -169,13 +163,35 @@ class _Run:
         except OSError:
             pass  # the nursery is gone, and its children with it, or busy: it will see the order
 
-    def answer(self, module: str) -> dict[str, Any]:
-        """Start the child and wait for the one line that ends the conversation."""
-        _start(module, self.child_data, self.child_life)
-        self.child_data.close()
-        self.child_life.close()
-        self.selector.register(self.data, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        self.selector.register(self.life, selectors.EVENT_READ)
+    def rests(self) -> bool:
+        """Whether it waits for another call: it has not died meanwhile, nor said anything nobody asked for."""
+        return not self.selector.select(0)
+
+    def ask(
+        self,
+        request: dict[str, Any],
+        timeout: float,
+        cancelled: Callable[[], bool],
+        on_progress: Callable[[int, str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Have it make a call, and wait for the one line that ends it. The first call starts it."""
+        self.deadline, self.cancelled, self.on_progress = time.monotonic() + timeout, cancelled, on_progress
+        self.unsent = memoryview(to_json(request))
+        self.line, self.received = bytearray(), 0
+        both = selectors.EVENT_READ | selectors.EVENT_WRITE
+        if not self.calls:
+            self.memory = request["memory"]
+            _start(request["target"].partition(":")[0], self.child_data, self.child_life)
+            self.child_data.close()
+            self.child_life.close()
+            self.selector.register(self.data, both)
+            self.selector.register(self.life, selectors.EVENT_READ)
+        else:
+            self.selector.modify(self.data, both)
+        self.calls += 1
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
         asked = 0.0
         while self.selector.get_map():
             now = time.monotonic()

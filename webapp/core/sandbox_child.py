@@ -13,6 +13,7 @@ import ctypes
 import gc
 import importlib
 import json
+import math
 import os
 import platform
 import resource
@@ -22,6 +23,7 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -31,6 +33,7 @@ from webapp.core.errors import AppError
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 OPEN_FILES = 64
 LOOK_AFTER_PARENT = 500  # milliseconds
+KEPT = 128 * 2**20  # bytes that calls may leave behind in a child of a pool
 
 
 class Nursery:
@@ -129,16 +132,26 @@ def kill(pid: int) -> None:
 
 
 def live(data: socket.socket, nursery: int) -> NoReturn:
-    """Read the request, answer, leave without any cleaning up of inherited state."""
+    """Read the request, answer, leave without any cleaning up of inherited state; of a pool: as often as asked."""
     try:
         os.setsid()
         die_with(nursery)
         silence()
-        request = read_request(data)
-        limit(request["cpu"], request["memory"])
-        deny_network()
         sandbox.reporter = lambda frame: data.sendall(sandbox.to_json(frame))
-        data.sendall(answer(request))
+        lines = data.makefile("rb")
+        request = sandbox.from_json(lines.readline())
+        stay = request.get("stay", False)
+        limit(None if stay else request["cpu"], request["memory"])
+        deny_network()
+        at_first = address_space()
+        while True:
+            if stay:
+                limit_this_call(request["cpu"])
+            line, again = answer(request, lambda: stay and address_space() - at_first < KEPT)
+            data.sendall(line)
+            if not (again and (line := lines.readline())):
+                break
+            request = sandbox.from_json(line)
     finally:
         os._exit(0)
 
@@ -157,12 +170,6 @@ def silence() -> None:
     os.close(null)
 
 
-def read_request(data: socket.socket) -> dict[str, Any]:
-    with data.makefile("rb") as lines:
-        request: dict[str, Any] = sandbox.from_json(lines.readline())
-    return request
-
-
 def limit(cpu_seconds: int | None, memory_bytes: int | None, files: int = OPEN_FILES) -> None:
     """Hard limits of the kernel. SIGXCPU comes at the soft processor limit, SIGKILL at the hard one."""
     wanted = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_NOFILE: (files, files)}
@@ -175,18 +182,41 @@ def limit(cpu_seconds: int | None, memory_bytes: int | None, files: int = OPEN_F
             resource.setrlimit(which, value)
 
 
-def answer(request: dict[str, Any]) -> bytes:
+def limit_this_call(cpu_seconds: int | None) -> None:
+    """Processor time on top of what was used. Only the soft limit moves, so that it can be moved again."""
+    if cpu_seconds is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        soft = math.ceil(used.ru_utime + used.ru_stime) + cpu_seconds
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def address_space() -> int:
+    """Bytes this process has mapped; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def answer(request: dict[str, Any], stays: Callable[[], bool]) -> tuple[bytes, bool]:
+    """The line to send, and whether this process is fit for another call."""
     try:
         module, _, function = request["target"].partition(":")
         work = getattr(importlib.import_module(module), function)
-        return sandbox.to_json({"result": work(*request["args"], **request["kwargs"])})
+        found = {"result": work(*request["args"], **request["kwargs"])}
+        again = stays()
+        return sandbox.to_json(found | {"stay": again}), again
     except MemoryError:
-        return b'{"memory":true}\n'  # a constant: nothing may be left to build one with
+        return b'{"memory":true}\n', False  # a constant: nothing may be left to build one with
     except AppError as error:
-        return sandbox.to_json({"app_error": describe(error)})
+        again = stays()
+        return sandbox.to_json({"app_error": describe(error), "stay": again}), again
     except BaseException as error:
         text = traceback.format_exc()[-20_000:]
-        return sandbox.to_json({"failed": {"type": type(error).__name__, "traceback": text}})
+        return sandbox.to_json({"failed": {"type": type(error).__name__, "traceback": text}}), False
 
 
 def describe(error: AppError) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class Vectors(Protocol):
         Raises IndexMissing when there is no such set.
         """
 
+    def stored(self, name: str, ids: Sequence[int]) -> dict[int, Floats]:
+        """The vectors themselves, of those that are there. Raises IndexMissing when there is no such set."""
+
     def count(self, name: str) -> int:
         """How many; 0 when there is no such set."""
 

@@ -12,13 +12,9 @@ POST      /api/crawler/pages/{id}/process/  embed it
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
-
-from flask import request
 
 from webapp.core.context import Ctx
 from webapp.core.db import iso
-from webapp.core.errors import NotFound
 from webapp.crawl import service
 from webapp.crawl.schemas import (
     AddressesOut,
@@ -35,6 +31,7 @@ from webapp.crawl.schemas import (
 )
 from webapp.tasks import dialects
 from webapp.web.api import Api
+from webapp.web.paging import numbered
 
 crawler = Api("crawler", "/api/crawler", tag="Crawler (Omeruta)", dialect="omeruta")
 READ, WRITE = "tasks:read", "tasks:write"
@@ -44,7 +41,7 @@ READ, WRITE = "tasks:read", "tasks:write"
 def list_jobs(ctx: Ctx, query: ListQuery) -> Any:
     """List own crawls, newest first."""
     count, jobs = service.numbered(ctx, query.page, query.page_size)
-    return _page(query, count, [job_out(job) for job in jobs])
+    return numbered(query.page, query.page_size, count, [job_out(job) for job in jobs])
 
 
 @crawler.post("/jobs/", auth=WRITE, body=CrawlIn, returns=JobOut, status=201, idempotent=True, errors=(403, 404))
@@ -78,7 +75,7 @@ def list_pages(ctx: Ctx, query: PageQuery) -> Any:
     """Pages that were read, of every collection the caller may read, newest first."""
     count, rows = service.pages(ctx, query.page, query.page_size, job=query.job, collection_id=query.collection_id,
                                 embedded=query.is_processed_for_embeddings)  # fmt: skip
-    return _page(query, count, [_brief(row) for row in rows])
+    return numbered(query.page, query.page_size, count, [_brief(row) for row in rows])
 
 
 @crawler.get("/pages/<page_id>/", auth=READ, returns=PageOut, errors=(404,))
@@ -122,16 +119,3 @@ def _brief(row: Any) -> dict[str, Any]:
         "pending_chunks": row.pending_chunks, "chunk_count": row.chunk_count, "quality": row.quality,
         "crawled_at": iso(row.fetched_at), "checked_at": iso(row.checked_at),
     }  # fmt: skip
-
-
-def _page(query: ListQuery, count: int, results: list[Any]) -> dict[str, Any]:
-    start = (query.page - 1) * query.page_size
-    if query.page > 1 and start >= count:
-        raise NotFound("there is no such page")
-    more = start + len(results) < count
-    return {"count": count, "next": _url(query.page + 1) if more else None,
-            "previous": _url(query.page - 1) if query.page > 1 else None, "results": results}  # fmt: skip
-
-
-def _url(page: int) -> str:
-    return f"{request.base_url}?{urlencode({**request.args.to_dict(), 'page': str(page)})}"

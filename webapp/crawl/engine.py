@@ -180,7 +180,8 @@ class Crawler:
         counts = self.frontier.counts
         done = counts["fetched"] + counts["unchanged"] + counts["failed"]
         left = min(counts["queued"], max(0, self.params.max_pages - self.pages)) + counts["reading"]
-        message = f"{counts['fetched'] + counts['unchanged']:,} pages read"
+        read = counts["fetched"] + counts["unchanged"]
+        message = f"{read:,} {'page' if read == 1 else 'pages'} read"
         message += f", {counts['reading']:,} fetched" if counts["reading"] else ""
         message += f", {counts['queued']:,} waiting" if counts["queued"] else ""
         message += f", {counts['failed']:,} failed" if counts["failed"] else ""
@@ -343,8 +344,8 @@ class Crawler:
         if item.hops >= MAX_HOPS:
             self.frontier.skip(target, item.depth, item.url, "redirects", "It is behind too many redirects.")
             return
-        if item.depth == 0 and item.found_on is None:  # the address a person gave moved: that is where they meant
-            self.wanted.sites.add(urls.site_of(target))
+        if item.depth == 0 and item.found_on is None and self.wanted.refusal_of_seed(target) is None:
+            self.wanted.sites.add(urls.site_of(target))  # the address given moved: that is where they meant
         self._offer(
             target, item.kind, item.depth, item.url, hops=item.hops + 1, asked=item.url in self.fetcher.asked_for
         )
@@ -380,6 +381,10 @@ class Crawler:
                      document_id=reading.document_id, minhash=reading.minhash)  # fmt: skip
         for url in reading.entries:
             self._entry(item, url, reading.index)
+        origin = urls.origin_of(item.url)
+        self._follow(
+            item, [found for href in reading.links if (found := self.fetcher.resolve(href, item.url, origin))], 0
+        )
 
     def _entry(self, item: Item, url: str, index: bool) -> None:
         target = self.fetcher.resolve(url, item.url, urls.origin_of(item.url))
@@ -420,7 +425,7 @@ class Crawler:
     def _offer(
         self, url: str, kind: str, depth: int, found_on: str | None, *, hops: int = 0, asked: bool = False
     ) -> None:
-        refusal = None if asked else self.wanted.refusal(url, depth)
+        refusal = self.wanted.refusal_of_seed(url) if asked else self.wanted.refusal(url, depth)
         if refusal is not None:
             self.frontier.skip(url, depth, found_on, *refusal)
         elif item := self.frontier.add(url, kind, depth, found_on, hops):

@@ -172,5 +172,12 @@ def fates(db: Any, crawl_ids: Sequence[str]) -> dict[str, Counter[str]]:
     return found
 
 
+def lists(db: Any, crawl_ids: Sequence[str]) -> dict[str, int]:
+    """crawl id -> how many of what it fetched were sitemaps and feeds."""
+    of = (CrawlUrl.crawl_id.in_(crawl_ids), CrawlUrl.state == "fetched", CrawlUrl.reason == "list")
+    stmt = select(CrawlUrl.crawl_id, func.count()).where(*of).group_by(CrawlUrl.crawl_id)
+    return {row[0]: row[1] for row in db.execute(stmt)}
+
+
 def by_depth(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda item: (item.depth, item.id))

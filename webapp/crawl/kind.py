@@ -51,12 +51,17 @@ def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
 
 def run(task: TaskRun) -> dict[str, Any]:
     params = CrawlParams.model_validate(task.params)
+    return read(task, params, set(params.urls) if params.own_hosts is None else set())
+
+
+def read(task: TaskRun, params: CrawlParams, named: set[str]) -> dict[str, Any]:
+    """Crawl as part of a task. named: addresses a person gave; what robots are told in a page is not for them."""
     crawl_id, finished = service.begin(task, params)
     service.tidy(task.rt)
     service.settle_source(task, params, "reading")
     try:
         if not finished:
-            _crawl(task, params, crawl_id)
+            _crawl(task, params, crawl_id, named)
         task.progress(99, "Finishing")
         result = service.finish(task, params, crawl_id)
     except AppError as error:
@@ -66,7 +71,7 @@ def run(task: TaskRun) -> dict[str, Any]:
     return result
 
 
-def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str) -> None:
+def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str, named: set[str]) -> None:
     assert params.collection_id is not None
     known = {row.key: row for row in web.known(task.rt, params.collection_id)}
     validators = {
@@ -78,7 +83,7 @@ def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str) -> None:
     frontier = Frontier(task, crawl_id)
     fetcher = Fetcher(
         outbound_policy(task.rt.settings), spool, frontier.seen, validators=validators, stopped=task.stopped,
-        asked_for=set(params.urls),
+        asked_for=named,
     )  # fmt: skip
     document_of = {key: row.document_id for key, row in known.items()}
     reader = Reader(task.rt, params.collection_id, params.source_id, spool, document_of, task.stopped)
@@ -87,6 +92,7 @@ def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str) -> None:
     try:
         crawler.run()
     finally:
+        reader.close()
         crawler._confirm()
 
 

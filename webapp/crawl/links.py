@@ -31,6 +31,13 @@ APP_ROOT = re.compile(
 )
 
 
+NOSCRIPT_HINT = re.compile(
+    r"\b(?:enable|requires?|needs?|activate|turn on|aktivier\w*|activez|habilit\w*)\b[^<]{0,80}\bjava\s?script"
+    r"|\bjava\s?script\b[^<]{0,80}\b(?:enabled?|required|needed|disabled|aktivier\w*)\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass
 class PageLinks:
     """hrefs are as written, in order, each once. canonical, base: as written. noindex, nofollow: meta robots."""
@@ -67,8 +74,16 @@ def scan(page: str, robot: str = "brainstem") -> PageLinks:
             _other(found, tag.lower(), _attributes(hit["rest"]), robot, seen)
     hrefs = list(seen)
     found.hrefs, found.more = hrefs[:MAX_LINKS], max(0, len(hrefs) - MAX_LINKS)
-    found.needs_script = scripts > 0 and len(hrefs) < 3 and APP_ROOT.search(page[:200_000]) is not None
+    found.needs_script = scripts > 0 and len(hrefs) < 3 and _fills_itself(page[:200_000])
     return found
+
+
+def _fills_itself(page: str) -> bool:
+    """It has the place where an application puts itself, or tells readers without scripts to turn them on."""
+    if APP_ROOT.search(page):
+        return True
+    hint = page.lower().find("<noscript")
+    return hint >= 0 and NOSCRIPT_HINT.search(page[hint : hint + 800]) is not None
 
 
 PLAIN_HREF = re.compile(r"""\s++href="([^"&\s]++)"\s*+""")

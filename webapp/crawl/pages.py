@@ -10,12 +10,14 @@ from pydantic import BaseModel, Field
 from webapp.core.context import Ctx
 from webapp.core.errors import AppError
 from webapp.crawl import service
+from webapp.crawl.rendering import HOW
 from webapp.knowledge.service import collections
 from webapp.tasks.views import view
 from webapp.web.page import BoundForm, Pages, is_htmx, render
 
 pages = Pages("crawl_pages")
 READ, WRITE = "tasks:read", "tasks:write"
+RENDERING = f"Pages that fill themselves by a script show more in a browser. {HOW}"
 STOP_POLLING = 286  # htmx: swap this, then ask no more
 FIELDS = ("urls", "collection_id", "read_as", "stay", "max_depth", "max_pages", "include", "exclude", "delay", "name")
 
@@ -97,7 +99,10 @@ def live_fragment(ctx: Ctx, crawl_id: str) -> Any:
 
 
 def _live(ctx: Ctx, job: service.Job) -> dict[str, Any]:
-    return {"job": _shown(job), "reasons": service.reasons(ctx, job.crawl), "latest": service.latest(ctx, job.crawl)}
+    reasons = service.reasons(ctx, job.crawl)
+    unrendered = any(reason == "needs_script" for _, reason, _ in reasons)
+    return {"job": _shown(job) | {"unrendered": unrendered}, "reasons": reasons, "hint": RENDERING,
+            "latest": service.latest(ctx, job.crawl)}  # fmt: skip
 
 
 def _shown(job: service.Job) -> dict[str, Any]:
@@ -115,6 +120,29 @@ def again(ctx: Ctx, crawl_id: str) -> Any:
     made = service.start(ctx, {**row.config, "urls": row.seeds, "collection_id": row.collection_id, "name": row.name})
     flash("It is being read again.", "info")
     return _to(url_for("crawl_pages.show", crawl_id=made.id))
+
+
+class ExpandForm(BaseModel):
+    topic: str = Field("", max_length=4000)
+    collection_id: str = Field("", max_length=40)
+
+
+@pages.post("/knowledge/expand", auth=WRITE, form=ExpandForm)
+def expand(ctx: Ctx, form: BoundForm) -> Any:
+    """More pages about what was searched for, into the collection that was searched or, if it is another's, one's own."""
+    from webapp.tasks import service as tasks
+
+    chosen = form.data.collection_id if form.ok else ""
+    own = {one.collection.id for one in collections.list_(ctx) if one.access == "owner" and not one.collection.bundled}
+    topic = " ".join(form.data.topic.split())[:500] if form.ok else ""
+    try:
+        params = {"topic": topic, "collection_id": chosen if chosen in own else None}
+        task = tasks.start(ctx, "knowledge.expand", params, title=f"More about {topic}"[:300], interactive=True)
+    except AppError as exc:
+        ctx.db.rollback()
+        flash(f"{exc.message}.", "warning")
+        return _to(url_for("search_pages.index"))
+    return _to(url_for("tasks_pages.show", task_id=task["id"]))
 
 
 def _to(url: str) -> Response:

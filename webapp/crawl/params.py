@@ -15,20 +15,16 @@ ReadAs = Literal["site", "page", "sitemap", "feed"]
 Stay = Literal["path", "site", "subdomains", "anywhere"]
 
 
-class CrawlParams(BaseModel):
-    """read_as: what the addresses are: the front of a site, single pages, sitemaps, or feeds.
+class CrawlOptions(BaseModel):
+    """How a crawl goes, whoever asks for it.
 
-    stay: how far links may lead: `path` (below the addresses given), `site` (their hosts, with or without www.),
-    `subdomains`, `anywhere` (then at most `max_hosts`). delay: seconds between two requests to a host; robots.txt may
-    ask for more. collection_id: where pages go; the caller's default one when absent. source_id: of a source of the
-    knowledge area, which then says the address and what it is.
+    read_as: what the addresses are: the front of a site, single pages, sitemaps, or feeds. stay: how far links may
+    lead: `path` (below the addresses given), `site` (their hosts, with or without www.), `subdomains`, `anywhere`
+    (then at most `max_hosts`). robots.txt may ask for a longer delay.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     urls: list[str] = Field(default_factory=list, max_length=1000, description="Where to begin")
-    collection_id: str | None = Field(None, max_length=40)
-    source_id: str | None = Field(None, max_length=40)
+    collection_id: str | None = Field(None, max_length=40, description="Your default collection when absent")
     name: str = Field("", max_length=300)
     read_as: ReadAs = "site"
     stay: Stay = "site"
@@ -38,9 +34,33 @@ class CrawlParams(BaseModel):
     max_mb: int = Field(200, ge=1, le=5_000)
     include: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
     exclude: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
-    delay: float | None = Field(None, ge=0, le=60)
+    delay: float | None = Field(None, ge=0, le=60, description="Seconds between two requests to a host")
     use_sitemaps: bool = True
     fresh: bool = Field(False, description="Fetch everything anew, without asking what changed")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns(cls, given: list[str]) -> list[str]:
+        wanted = [one.strip() for one in given if one.strip()]
+        for one in wanted:
+            try:
+                patterns.matcher(one)
+            except AppError as error:
+                raise ValueError(error.message) from None
+        return wanted
+
+
+class CrawlParams(CrawlOptions):
+    """source_id: of a source of the knowledge area, which then says the address and what it is.
+
+    own_hosts: absent when a person named the addresses. Otherwise a program found them: they count as links of the web,
+    so that of private hosts only these (host or host:port) are read, and a page may ask not to be kept.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source_id: str | None = Field(None, max_length=40)
+    own_hosts: list[str] | None = Field(None, max_length=100)
 
     @field_validator("urls")
     @classmethod
@@ -53,14 +73,3 @@ class CrawlParams(BaseModel):
             except urls.BadUrl as error:
                 raise ValueError(f"{text[:200] or 'an empty line'}: {error}") from None
         return list(dict.fromkeys(found))
-
-    @field_validator("include", "exclude")
-    @classmethod
-    def _patterns(cls, given: list[str]) -> list[str]:
-        wanted = [one.strip() for one in given if one.strip()]
-        for one in wanted:
-            try:
-                patterns.matcher(one)
-            except AppError as error:
-                raise ValueError(error.message) from None
-        return wanted

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from webapp.core.errors import AppError, NotFound, TaskInterrupted
-from webapp.core.sandbox import run_in_child
+from webapp.core.errors import AppError, NotFound, TaskInterrupted, TaskTimedOut
+from webapp.core.sandbox_pool import Pool
+from webapp.crawl import links, rendering
 from webapp.crawl.frontier import Item
+from webapp.crawl.rendering import HOW
 from webapp.crawl.spool import Spool
 from webapp.knowledge import minhash
 from webapp.knowledge.service import documents, web
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 ALMOST_THE_SAME = 0.95  # of the word groups of two pages nobody says are one
 SAID_TO_BE_THE_SAME = 0.8  # of a page and the one it names as its original
-NEEDS_SCRIPT = "The page fills itself by a script; rendering it would show more."
+NEEDS_SCRIPT = f"The page fills itself by a script; rendering it would show more. {HOW}"
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Reading:
     minhash: str | None = None
     entries: list[str] = field(default_factory=list)
     index: bool = False  # the entries are sitemaps themselves
+    links: list[str] = field(default_factory=list)  # as written, of a page that only a browser shows whole
     notes: list[str] = field(default_factory=list)
 
 
@@ -56,11 +59,16 @@ class Reader:
         self.rt, self.collection_id, self.source_id = rt, collection_id, source_id
         self.spool, self.known, self.stopped = spool, known, stopped
         self.near = minhash.NearDuplicates()
+        self.children = Pool()
+        self.renderer = rendering.of(rt)
         self._lock = threading.Lock()
 
     def remember(self, url: str, sign: str) -> None:
         """What was stored before a kill."""
         self.near.add(url, sign)
+
+    def close(self) -> None:
+        self.children.close()
 
     def read(self, item: Item) -> Reading:
         """Never raises but for a stop (TaskInterrupted) and a collection that is gone (NotFound)."""
@@ -73,15 +81,17 @@ class Reader:
         except (TaskInterrupted, NotFound):
             raise
         except AppError as error:
-            detail = NEEDS_SCRIPT if error.code == "no_text" and head.get("needs_script") else error.message
+            if error.code == "no_text" and head.get("needs_script"):
+                said = head.get("warnings") if self.renderer is not None else None
+                return Reading(item, "skipped", "needs_script", said[-1] if said else NEEDS_SCRIPT)
             outcome = "skipped" if error.code in ("no_text", "unsupported_media_type") else "failed"
             reason = {"no_text": "no_content", "unsupported_media_type": "type"}.get(error.code, error.code)
-            return Reading(item, outcome, "needs_script" if detail is NEEDS_SCRIPT else reason, detail)
+            return Reading(item, outcome, reason, error.message)
 
     # -- sitemaps and feeds ----------------------------------------------------------------------------------------
 
     def _list(self, item: Item, body: bytes) -> Reading:
-        found: dict[str, Any] = run_in_child(
+        found: dict[str, Any] = self.children.run(
             "webapp.crawl.sitemaps:read", body, timeout=30.0, cpu_seconds=15, cancelled=self.stopped
         )
         entries = [str(entry["url"]) for entry in found["entries"]]
@@ -96,9 +106,12 @@ class Reader:
     def _page(self, item: Item, head: dict[str, Any], body: bytes) -> Reading:
         from webapp.extraction.service import extract
 
+        page = self._rendered(item, head, body) if head.get("needs_script") and self.renderer is not None else None
+        if page is not None:
+            body, head = page.encode("utf-8", "replace"), {**head, "charset": "utf-8", "needs_script": False}
         found = extract(
             body, content_type=head.get("content_type"), charset=head.get("charset"), url=item.url,
-            filename=None, cancelled=self.stopped, timeout=60.0,
+            filename=None, cancelled=self.stopped, timeout=60.0, pool=self.children,
         )  # fmt: skip
         sign = minhash.signature(found.text)
         twin = self._twin(item, sign)
@@ -114,7 +127,21 @@ class Reader:
             warnings=warnings, minhash=sign, meta=found.meta,
         )  # fmt: skip
         stored = documents.store(self.rt, self.collection_id, incoming, self.source_id)
-        return self._stored(item, stored, sign, warnings)
+        reading = self._stored(item, stored, sign, warnings)
+        reading.links = links.scan(page).hrefs if page is not None else []
+        return reading
+
+    def _rendered(self, item: Item, head: dict[str, Any], body: bytes) -> str | None:
+        """The page as a browser shows it; None, and a warning that says why, where that does not work."""
+        assert self.renderer is not None
+        try:
+            return self.renderer.render(item.url, links.text_of(body, head.get("charset")), self.stopped).html
+        except TaskTimedOut:
+            trouble = "that took too long."
+        except AppError as error:
+            trouble = error.message
+        head.setdefault("warnings", []).append(f"It fills itself by a script and could not be rendered: {trouble}")
+        return None
 
     def _stored(self, item: Item, stored: documents.Stored, sign: str | None, warnings: list[str]) -> Reading:
         detail = " ".join(warnings)[:500] or None

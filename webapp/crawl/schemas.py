@@ -6,32 +6,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from webapp.crawl import patterns
-from webapp.crawl.params import ReadAs, Stay
+from webapp.crawl.params import CrawlOptions
 from webapp.web.api import ApiModel
 
 State = Literal["queued", "reading", "fetched", "unchanged", "skipped", "failed"]
 
 
-class CrawlIn(ApiModel):
+class CrawlIn(ApiModel, CrawlOptions):
     """A crawl to start. `url` is short for `urls` with one address."""
 
     url: str | None = Field(None, max_length=4000)
-    urls: list[str] = Field(default_factory=list, max_length=1000)
     start_urls: list[str] = Field(default_factory=list, max_length=1000, description="Another name of `urls`")
-    collection_id: str | None = Field(None, max_length=40, description="Your default collection when absent")
-    name: str = Field("", max_length=300)
-    read_as: ReadAs = "site"
-    stay: Stay = "site"
-    max_depth: int = Field(3, ge=0, le=20)
-    max_pages: int = Field(200, ge=1, le=20_000)
-    max_hosts: int = Field(5, ge=1, le=100)
-    max_mb: int = Field(200, ge=1, le=5_000)
-    include: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
-    exclude: list[str] = Field(default_factory=list, max_length=patterns.MAX_PATTERNS)
-    delay: float | None = Field(None, ge=0, le=60, description="Seconds between two requests to a host")
-    use_sitemaps: bool = True
-    fresh: bool = False
 
     def params(self) -> dict[str, Any]:
         found = self.model_dump(exclude={"url", "start_urls"}, exclude_none=True)

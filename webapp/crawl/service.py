@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 
@@ -81,6 +81,7 @@ class Job:
     crawl: Crawl
     task: Any  # None when the task was deleted
     fates: Counter[str]
+    lists: int = 0  # of the fetched: sitemaps and feeds, which only name other addresses
 
     @property
     def total(self) -> int:
@@ -88,7 +89,7 @@ class Job:
 
     @property
     def pages(self) -> int:
-        return self.fates["fetched"] + self.fates["unchanged"]
+        return self.fates["fetched"] + self.fates["unchanged"] - self.lists
 
 
 def _mine(ctx: Ctx) -> ColumnElement[bool]:
@@ -98,7 +99,7 @@ def _mine(ctx: Ctx) -> ColumnElement[bool]:
 
 
 def list_(ctx: Ctx, *, cursor: str | None = None, limit: int = 50, collection_id: str | None = None) -> Page[Job]:
-    """The caller's crawls, newest first. Three queries however many there are."""
+    """The caller's crawls, newest first. Four queries however many there are."""
     stmt = select(Crawl).where(_mine(ctx))
     if collection_id:
         stmt = stmt.where(Crawl.collection_id == collection_id[:40])
@@ -127,7 +128,8 @@ def _jobs(ctx: Ctx, rows: list[Crawl]) -> list[Job]:
 
     counted = frontier.fates(ctx.db, [row.id for row in rows])
     found = tasks.by_ids(ctx, [row.task_id for row in rows if row.task_id])
-    return [Job(row, found.get(row.task_id or ""), counted[row.id]) for row in rows]
+    lists = frontier.lists(ctx.db, [row.id for row in rows])
+    return [Job(row, found.get(row.task_id or ""), counted[row.id], lists.get(row.id, 0)) for row in rows]
 
 
 def addresses(
@@ -146,6 +148,34 @@ def addresses(
         plain = q[:200].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("\0", "")
         stmt = stmt.where(CrawlUrl.url.ilike(f"%{plain}%", escape="\\"))
     return keyset(ctx.db, stmt, CrawlUrl.id, cursor=cursor, limit=max(1, min(500, limit)))
+
+
+class Fate(NamedTuple):
+    """What became of an address a crawl was given, or was led to from it. document_id: of the page, if it was read."""
+
+    url: str
+    state: str
+    reason: str | None
+    detail: str | None
+    document_id: str | None
+    fetched_at: datetime | None
+
+
+def fates_of_task(rt: Runtime, task_id: str, limit: int = 1000) -> list[Fate]:
+    """Of a crawl that reads single pages: one for each address, in the order they were given."""
+    columns = (
+        CrawlUrl.url,
+        CrawlUrl.state,
+        CrawlUrl.reason,
+        CrawlUrl.detail,
+        CrawlUrl.document_id,
+        CrawlUrl.fetched_at,
+    )
+    stmt = (
+        select(*columns).join(Crawl, Crawl.id == CrawlUrl.crawl_id).where(Crawl.task_id == task_id, CrawlUrl.depth == 0)
+    )
+    with rt.unit(write=False) as db:
+        return [Fate(*row) for row in db.execute(stmt.order_by(CrawlUrl.id).limit(limit))]
 
 
 def latest(ctx: Ctx, crawl: Crawl, limit: int = 12) -> list[CrawlUrl]:
@@ -257,7 +287,7 @@ def finish(task: TaskRun, params: CrawlParams, crawl_id: str) -> dict[str, Any]:
         row = db.get(Crawl, crawl_id)
         seen = row.counts if row else {}
         db.execute(update(Crawl).where(Crawl.id == crawl_id, Crawl.finished_at.is_(None)).values(finished_at=finished))
-    followed = _follow_up(task, params, counted["fetched"])
+    followed = _follow_up(task, params, counted["fetched"] + counted["unchanged"])
     _source_was_read(task, params, crawl_id, counted)
     return {
         "crawl_id": crawl_id,
@@ -297,12 +327,12 @@ def _why_nothing(rt: Runtime, crawl_id: str) -> str:
         return db.scalar(stmt.order_by(CrawlUrl.depth, CrawlUrl.id).limit(1)) or "No page was found."
 
 
-def _follow_up(task: TaskRun, params: CrawlParams, fetched: int) -> list[str]:
-    """Start what makes the new pages findable."""
+def _follow_up(task: TaskRun, params: CrawlParams, read: int) -> list[str]:
+    """Start what makes the pages findable, if anything is to do: the same words may have come under a new title."""
     from webapp.knowledge import embed
     from webapp.knowledge.service import indexing
 
-    if not fetched or params.collection_id is None:
+    if not read or params.collection_id is None:
         return []
     started = []
     try:  # should one fail, the pages are stored all the same and the schedules will find them

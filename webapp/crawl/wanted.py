@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from webapp.core.addresses import OutboundPolicy
     from webapp.crawl.params import CrawlParams
 
+PRIVATE = ("private_host", "A page of the web may not lead to a private host.")
 VARIANTS = 100  # addresses of one path that differ in their parameters only
 
 
@@ -25,8 +26,15 @@ class Wanted:
         self.params, self.policy, self.hosts, self.queued = params, policy, hosts, queued
         self.scope = Scope(params.include, params.exclude)
         self.seeds = [urls.normalise(url) for url in params.urls]
-        self.sites = {urls.site_of(url) for url in self.seeds}
+        self.sites = {urls.site_of(url) for url in self.seeds if self.refusal_of_seed(url) is None}
         self.variants: Counter[str] = Counter()
+
+    def refusal_of_seed(self, url: str) -> tuple[str, str] | None:
+        """The same for an address the crawl begins with: only what a program found can be refused."""
+        own = self.params.own_hosts
+        if own is None or urls.host_of(url) in own or not self.is_own(url):
+            return None
+        return PRIVATE
 
     def refusal(self, url: str, depth: int) -> tuple[str, str] | None:
         """(reason, sentence) against fetching a found address, else None."""
@@ -61,7 +69,7 @@ class Wanted:
             return "off_site", "It is on another site."
         if self.is_own(url):
             # The operator trusts the person who names a private host, not every page of the web.
-            return "private_host", "A page of the web may not lead to a private host."
+            return PRIVATE
         if host not in self.hosts and len(self.hosts) >= self.params.max_hosts:
             return "host_cap", f"The crawl was limited to {self.params.max_hosts} hosts."
         return None

@@ -35,6 +35,7 @@ class Completion:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)  # version of the model, bytes of memory, where known
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -44,16 +45,20 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """`id` names it everywhere. context: tokens of prompt and answer together, None when unknown."""
+    """`id` names it everywhere. context: tokens of prompt and answer together, None when unknown.
+
+    capabilities: text | vision | audio | embedding; only what can write text is chosen by itself.
+    """
 
     id: str
     label: str
-    family: str  # ggml | openai
+    family: str  # ggml | openai | extractive
     context: int | None
     available: bool
     missing: str | None = None
     suggestion: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ("text",)
 
 
 class Engine(Protocol):

@@ -1,7 +1,8 @@
 """`openai:<model>@<server>`: any server that speaks OpenAI's chat completions (Ollama, llama.cpp, vLLM, OpenAI).
 
-Servers are the operator's: BRAINSTEM_MODEL_SERVERS, and a private host must be in BRAINSTEM_ALLOW_HOSTS too, since the
-request goes through the outbound gate like any other. No retries here: a task that failed is tried again when the
+Servers are the operator's: added on the models page, which approves exactly their host and port, or in
+BRAINSTEM_MODEL_SERVERS, where a private host must be in BRAINSTEM_ALLOW_HOSTS too, since the request goes through the
+outbound gate like any other. No retries here: a task that failed is tried again when the
 server said so (Retry-After), and its attempts are seen.
 """
 
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from webapp.core.errors import BlockedAddress, NoModel, TaskCancelled, Unavailable, Upstream
+from webapp.core.errors import AppError, BlockedAddress, NoModel, TaskCancelled, Unavailable, Upstream
 from webapp.core.refusals import retry_after, said_by
+from webapp.engines import servers
 from webapp.engines.base import Completion, EngineInfo, Request
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ ANSWER = 32 * 2**20  # bytes of one streamed answer, framing included
 LONGEST_LINE = 2**20
 SAID = 64 * 2**10  # bytes of a refusal that are read
 TRIPS, REST = 5, 30.0  # so many failures in a row, and nobody is sent there for so many seconds
+LONGEST_REST = 3600.0  # what a server may ask for
 
 
 class OpenAI:
@@ -36,21 +39,30 @@ class OpenAI:
         self.id = f"openai:{model}@{server.name}"
         self.model, self.server = model, server
         self._rt = rt
-        self._breaker = rt.kept(f"breaker {server.url}", Breaker)
+        self._breaker: Breaker = rt.kept(f"breaker {server.url}", Breaker)
 
     def info(self) -> EngineInfo:
-        waits = self._breaker.waits()
-        missing = (
-            f"{self.server.name} failed {TRIPS} times in a row; it is asked again in {waits:.0f} s" if waits else None
-        )
-        return EngineInfo(self.id, f"{self.model} at {self.server.name}", "openai", None, not waits, missing,
-                          "See whether the server runs." if waits else None)  # fmt: skip
+        label = f"{self.model} at {self.server.name}"
+        details = {"server": self.server.name, "model": self.model}
+        if missing := self._breaker.reason(self.server.name):
+            return EngineInfo(self.id, label, "openai", None, False, missing, "See whether the server runs.", details)
+        listed = None
+        try:
+            found = servers.last_known(self._rt, self.server)
+            listed = None if found is None else next((one for one in found if named(one.name, self.model)), None)
+        except AppError as error:
+            return EngineInfo(self.id, label, "openai", None, False, error.message, error.suggestion, details)
+        if found is not None and listed is None:
+            missing = f"{self.server.name} does not list {self.model} any more"
+            return EngineInfo(self.id, label, "openai", None, False, missing, "Load it there.", details)
+        context = listed.context if listed else None
+        return EngineInfo(self.id, label, "openai", context, True, details=details, capabilities=abilities(self.model))
 
     def generate(
         self, request: Request, *, on_text: Callable[[str], None], cancelled: Callable[[], bool], timeout: float
     ) -> Completion:
-        if waits := self._breaker.waits():
-            raise Unavailable(f"{self.server.name} failed {TRIPS} times in a row.", retry_after=int(waits) + 1)
+        if missing := self._breaker.reason(self.server.name):
+            raise Unavailable(f"{missing}.", code="circuit_open", retry_after=int(self._breaker.waits()) + 1)
         begun = time.monotonic()
         run = _Run(on_text, begun)
         try:
@@ -60,9 +72,10 @@ class OpenAI:
                 self._read(answer, run)
         except TaskCancelled:
             run.finish = "cancelled"
+            return run.completion(self.id)
         except Upstream as error:
             if error.retryable:
-                self._breaker.failed()
+                self._breaker.failed(error.retry_after)
             raise
         self._breaker.worked()
         return run.completion(self.id)
@@ -89,13 +102,13 @@ class OpenAI:
 
     def _post(self, path: str, body: dict[str, Any], cancelled: Callable[[], bool], timeout: float) -> Any:
         from webapp.core.http import safe_stream
-        from webapp.tasks.service import outbound_policy
 
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if self.server.key:
-            headers["Authorization"] = f"Bearer {self.server.key}"
+        if self.server.trouble:
+            raise NoModel(f"{self.server.name} cannot be asked: {self.server.trouble}.",
+                          suggestion="Remove it on the models page and add it again.")  # fmt: skip
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"} | self.server.headers
         stream = safe_stream(
-            self.server.url + path, policy=outbound_policy(self._rt.settings), method="POST", headers=headers,
+            self.server.url + path, policy=self.server.policy(self._rt), method="POST", headers=headers,
             body=json.dumps(body).encode(), timeout=timeout, max_bytes=ANSWER, max_redirects=0, cancelled=cancelled,
         )  # fmt: skip
         return _Allowed(stream, self.server)
@@ -158,19 +171,21 @@ class _Run:
             raise Upstream(f"the model server failed: {said_by(json.dumps({'error': error}).encode())}", retryable=True)
         if isinstance(usage := event.get("usage"), dict):
             self.usage = usage
-        for choice in event.get("choices") or ():
-            self.tell((choice.get("delta") or {}).get("content"))
-            self.finish = choice.get("finish_reason") or self.finish
+        for text, finish in _choices(event, "delta"):
+            self.tell(text)
+            self.finish = finish or self.finish
 
     def whole(self, answer: dict[str, Any]) -> None:
-        for choice in answer.get("choices") or ():
-            self.tell((choice.get("message") or {}).get("content"))
-            self.finish = choice.get("finish_reason") or "stop"
-        self.usage = answer.get("usage") or {}
+        for text, finish in _choices(answer, "message"):
+            self.tell(text)
+            self.finish = finish or "stop"
+        if isinstance(usage := answer.get("usage"), dict):
+            self.usage = usage
 
     def tell(self, text: Any) -> None:
         if not isinstance(text, str) or not text:
             return
+        text = text.encode("utf-8", "replace").decode().replace("\0", "")  # what no database takes
         if self.first is None:
             self.first = time.monotonic() - self.begun
         self.texts.append(text)
@@ -185,25 +200,63 @@ class _Run:
 
 
 class Breaker:
-    """After `TRIPS` failures in a row nobody is sent to the server for `REST` seconds; then one try decides."""
+    """After `TRIPS` failures in a row nobody is sent to the server for `REST` seconds; then one try decides.
+
+    A server that says when to come again (Retry-After) is left alone until then at the first word.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failures, self._until = 0, 0.0
+        self._failures, self._until, self._asked = 0, 0.0, False
 
     def waits(self) -> float:
         """Seconds until it may be asked again; 0 now."""
         return max(0.0, self._until - time.monotonic())
 
-    def failed(self) -> None:
+    def reason(self, name: str) -> str | None:
+        """Why `name` is not asked now; None when it may be."""
+        if not (waits := self.waits()):
+            return None
+        if self._asked:
+            return f"{name} asked to be left alone for {waits:.0f} s"
+        return f"{name} failed {TRIPS} times in a row; it is asked again in {waits:.0f} s"
+
+    def failed(self, retry_after: int | None = None) -> None:
         with self._lock:
             self._failures += 1
-            if self._failures >= TRIPS:
+            self._asked = retry_after is not None
+            if retry_after is not None:
+                self._until = time.monotonic() + min(retry_after, LONGEST_REST)
+            elif self._failures >= TRIPS:
                 self._until = time.monotonic() + REST
 
     def worked(self) -> None:
         with self._lock:
-            self._failures, self._until = 0, 0.0
+            self._failures, self._until, self._asked = 0, 0.0, False
+
+
+# What models can do, by the names people know them by (002:343-346): no list of a server says it.
+ABILITIES = {
+    "vision": ("llava", "moondream", "bakllava", "vision", "-vl", "minicpm-v"),
+    "audio": ("whisper", "tts", "transcribe", "realtime", "audio"),
+    "embedding": ("embed", "minilm", "bge-", "e5-", "gte-"),
+    "image": ("dall-e", "gpt-image", "stable-diffusion", "sora"),
+    "other": ("moderation", "rerank"),
+}
+
+
+def abilities(model: str) -> tuple[str, ...]:
+    """text, vision, audio or embedding."""
+    name = model.lower()
+    found = [ability for ability, words in ABILITIES.items() if any(word in name for word in words)]
+    if not found:
+        return ("text",)
+    return ("text", "vision") if found == ["vision"] else tuple(found)
+
+
+def named(listed: str, wanted: str) -> bool:
+    """Ollama lists llama3 as llama3:latest and answers to both."""
+    return listed == wanted or listed == f"{wanted}:latest"
 
 
 def events(pieces: Iterator[bytes]) -> Iterator[str]:
@@ -238,6 +291,18 @@ def _object(data: bytes, name: str) -> dict[str, Any]:
     return found
 
 
+def _choices(said: dict[str, Any], key: str) -> Iterator[tuple[Any, str]]:
+    """(text, why it ended or "") of each choice. Raises Upstream for what is none."""
+    try:
+        for choice in said.get("choices") or ():
+            finish = choice.get("finish_reason") or ""
+            if not isinstance(finish, str):
+                raise TypeError
+            yield (choice.get(key) or {}).get("content"), finish
+    except (TypeError, AttributeError):
+        raise Upstream("the model server sent something that is no completion.", retryable=False) from None
+
+
 def _first(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
     for piece in pieces:
         yield piece[:limit]
@@ -247,4 +312,4 @@ def _first(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None

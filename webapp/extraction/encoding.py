@@ -14,7 +14,7 @@ BOMS = (
 )
 MULTIBYTE = {
     *("utf-8", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "shift_jis", "cp932", "euc_jp", "iso2022_jp"),
-    *("euc_kr", "cp949"),
+    *("euc_kr", "cp949", "euc_jis_2004", "euc_jisx0213", "shift_jis_2004", "shift_jisx0213"),
 }
 SINGLE_BYTE = {
     *("cp866", "koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "ascii", "iso8859-1", "tis-620"),
@@ -52,40 +52,35 @@ def wide_without_bom(data: bytes) -> str | None:
     return None
 
 
-def encoding_of(data: bytes) -> str | None:
-    """What the bytes themselves prove: a byte order mark, plain ASCII, valid UTF-8. None otherwise."""
-    if found := bom(data) or wide_without_bom(data):
-        return found.removesuffix("-sig")
-    if data.isascii():
-        return "ascii"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return "utf-8"
-
-
 def decode(data: bytes, declared: str | None) -> tuple[str, list[str]]:
-    """Text and warnings. Byte order mark, then what was declared, then a guess; NULs and broken bytes are dropped.
+    """Text and warnings, as `decode_by` without the encoding."""
+    text, warnings, _ = decode_by(data, declared)
+    return text, warnings
+
+
+def decode_by(data: bytes, declared: str | None) -> tuple[str, list[str], str]:
+    """Text, warnings, and the encoding it was read by. Byte order mark, then what was declared, then a guess; NULs and broken bytes are dropped.
 
     What is valid UTF-8 beyond ASCII is UTF-8, whatever was declared: single-byte sets accept any bytes, so their
     claim proves nothing. Codecs that are not character sets of the web (UTF-7 hides markup) are not followed.
     """
     if encoding := bom(data) or wide_without_bom(data):
-        return _clean(data.decode(encoding, "replace"))
+        return *_clean(data.decode(encoding, "replace")), encoding.removesuffix("-sig")
     claims = [claim for claim in (declared, *_claims_inside(data)) if claim]
     claimed = [name for claim in claims if (name := codec(claim))]
     unknown = [claim for claim in claims if not codec(claim)]
     warnings = [f"The encoding “{unknown[0][:40]}” is not supported."] if unknown else []
     if not data.isascii() and _is_mostly_utf8(data, trusted="utf-8" in claimed or not claimed):
-        return _clean(data.decode("utf-8", "replace"), warnings)
+        return *_clean(data.decode("utf-8", "replace"), warnings), "utf-8"
     multibyte = [name for name in claimed if name in MULTIBYTE]
     for name in [*multibyte, "utf-8", *claimed]:
         try:
-            return _clean(data.decode(WEB_MEANS.get(name, name)), warnings)
+            shown = _clean(data.decode(WEB_MEANS.get(name, name)), warnings)
+            return *shown, "ascii" if data.isascii() else name
         except UnicodeDecodeError:
             continue
-    return _clean(*_guess(data, warnings))
+    text, warnings, name = _guess(data, warnings)
+    return *_clean(text, warnings), name
 
 
 def _is_mostly_utf8(data: bytes, trusted: bool) -> bool:
@@ -110,13 +105,12 @@ def _claims_inside(data: bytes) -> list[str]:
     return [found[1].decode("ascii")] if found else []
 
 
-def _guess(data: bytes, warnings: list[str]) -> tuple[str, list[str]]:
+def _guess(data: bytes, warnings: list[str]) -> tuple[str, list[str], str]:
     from charset_normalizer import from_bytes
 
     best = from_bytes(data[:65536]).best()
-    name = codec(best.encoding) if best else None
-    text = data.decode(name or "cp1252", "replace")
-    return text, [*warnings, f"The encoding was not declared; read as {name or 'cp1252'}."]
+    name = (codec(best.encoding) if best else None) or "cp1252"
+    return data.decode(name, "replace"), [*warnings, f"The encoding was not declared; read as {name}."], name
 
 
 def _clean(text: str, warnings: list[str] | None = None) -> tuple[str, list[str]]:

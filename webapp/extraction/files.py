@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.core import sandbox
 from webapp.core.errors import AppError, Invalid
-from webapp.extraction import markdown, pictures
+from webapp.extraction import markdown, pdf_layout, pictures
 from webapp.extraction.common import damaged, one_line, refuse_entities
 from webapp.extraction.detect import open_archive
 from webapp.extraction.html import iso_day
@@ -92,25 +92,25 @@ def _pdf_about(reader: PdfReader) -> dict[str, Any]:
 
 
 def _pdf_pages(reader: PdfReader, count: int, characters: int) -> tuple[list[str], list[str]]:
-    pages: list[str] = []
+    pages: dict[int, pdf_layout.Page] = {}
     unreadable, room, read = 0, characters, min(count, PAGES)
     for number in range(read):
         sandbox.progress(100 * number // read, f"page {number + 1} of {count}")
         try:
-            text = _join_lines(reader.pages[number].extract_text())
+            pages[number] = pdf_layout.read_page(reader.pages[number])
         except MemoryError:
             raise
         except Exception:
             unreadable += 1
             continue
-        pages.append(text)
-        room -= len(text)
+        room -= sum(len(line.text) for line in pages[number].lines)
         if room < 0:
             break
     warnings = [f"{unreadable} of {count} pages could not be read."] if unreadable else []
     if count > PAGES:
         warnings.append(f"Only the first {PAGES} of {count} pages were read.")
-    return pages, warnings
+    pdf_layout.mark_headings(pages, pdf_layout.outline(reader))
+    return [_join_lines(pdf_layout.render(page)) for page in pages.values()], warnings
 
 
 def _join_lines(page: str) -> str:

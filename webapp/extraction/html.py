@@ -83,6 +83,17 @@ def read_html(page: str, url: str | None) -> dict[str, Any]:
     return found if found["text"].strip() else found | strip_tags(page)
 
 
+def _load_once() -> None:
+    """The nursery reads the stop words of 100 languages, instead of each child in its first short page."""
+    from trafilatura import external
+
+    external.jt_stoplist_init()
+
+
+if sandbox.in_child:
+    _load_once()
+
+
 def _limit_processor_time() -> None:
     """Some pages (100,000 attributes) keep lxml busy for half a minute inside C; only the kernel can end that."""
     if not sandbox.in_child:

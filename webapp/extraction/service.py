@@ -10,11 +10,13 @@ from typing import Any
 
 from webapp.core.errors import Invalid, TaskTimedOut, TooLarge
 from webapp.core.sandbox import ChildCrashed, run_in_child
+from webapp.core.sandbox_pool import Pool
 from webapp.extraction import data as tables
-from webapp.extraction import detect, ebook, encoding, files, html, language, mail, markdown, office, pictures
+from webapp.extraction import detect, ebook, encoding, files, html, language, mail, markdown, media, office, pictures
 from webapp.extraction.detect import ACCEPTED
+from webapp.extraction.media import ENDINGS as RECORDINGS
 
-__all__ = ["ACCEPTED", "Extracted", "extract"]
+__all__ = ["ACCEPTED", "RECORDINGS", "Extracted", "extract"]
 
 PRELOAD = (
     *("trafilatura", "bs4", "markdownify", "lxml.html", "pypdf", "docx", "charset_normalizer", "puremagic"),
@@ -37,6 +39,7 @@ class Extracted:
     published: ISO day. method: the library that read it, or "plain".
     meta: `bytes`, `words`, `encoding` of text kinds, `language_confidence` 0..1, and what the kind has: `pages`,
     `slides`, `sheets`, `rows`, `columns`, `chapters`, `entries`, `cells`, `attachments`, `width`, `height`,
+    `duration` (s), `samplerate` (Hz), `channels`, `bitrate` (kbit/s), `codec` (in words),
     `page_characters` (of all text on a web page), `link_share` (of its main text inside links, 0..1).
     """
 
@@ -59,13 +62,18 @@ def extract(
     charset: str | None = None,
     url: str | None = None,
     markdown: bool = True,
+    recordings: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     timeout: float = 30.0,
+    pool: Pool | None = None,
 ) -> Extracted:
     """Read `data` in a child process with 30 s of processor time and 1 GiB.
 
+    pool: children shared with the other pages of one piece of work; without one, a child of its own.
+
     filename, content_type, charset: what the sender says; believed only where the bytes allow it.
     markdown: keep links and code fences, for what is stored and cited; False: the text reads as prose (summaries).
+    recordings: take sound and film too, whose text is what they say about themselves (RECORDINGS: their endings).
     Raises UnsupportedMedia (not one of ACCEPTED), TooLarge (input or unpacked size, memory), Invalid (damaged,
     encrypted, no text, took too long), ChildCrashed, and TaskCancelled.
     """
@@ -75,14 +83,18 @@ def extract(
         charset = found[1]
     deadline = time.monotonic() + timeout
     try:
-        found_in_file = _read(data, filename, content_type, charset, url, markdown, False, cancelled, timeout)
+        found_in_file = _read(
+            data, filename, content_type, charset, url, markdown, recordings, False, cancelled, timeout, pool
+        )
     except (TaskTimedOut, ChildCrashed, TooLarge) as error:
         # A page that breaks the tree readers is read once more without a tree. Other kinds refuse that at once.
         if not _may_be_html(data):
             raise _too_slow() if isinstance(error, TaskTimedOut) else error from error
         rest = max(LAST_TRY_SECONDS, deadline - time.monotonic())
         try:
-            found_in_file = _read(data, filename, content_type, charset, url, markdown, True, cancelled, rest)
+            found_in_file = _read(
+                data, filename, content_type, charset, url, markdown, recordings, True, cancelled, rest, pool
+            )
         except TaskTimedOut as late:
             raise _too_slow() from late
     return Extracted(**found_in_file)
@@ -95,11 +107,14 @@ def _read(
     charset: str | None,
     url: str | None,
     markdown: bool,
+    recordings: bool,
     simply: bool,
     cancelled: Callable[[], bool],
     timeout: float,
+    pool: Pool | None,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = run_in_child(
+    run = run_in_child if pool is None else pool.run
+    found: dict[str, Any] = run(
         "webapp.extraction.service:read",
         data,
         filename,
@@ -108,6 +123,7 @@ def _read(
         url,
         markdown,
         simply,
+        recordings,
         timeout=timeout,
         cpu_seconds=CPU_SECONDS,
         memory_bytes=MEMORY_BYTES,
@@ -118,7 +134,12 @@ def _read(
 
 def _may_be_html(data: bytes) -> bool:
     starts = (b"PK", detect.COMPOUND)
-    return b"%PDF-" not in data[:1024] and not data.startswith(starts) and not detect.picture_type(data)
+    return (
+        b"%PDF-" not in data[:1024]
+        and not data.startswith(starts)
+        and not detect.picture_type(data)
+        and not media.media_type(data)
+    )
 
 
 def _too_slow() -> Invalid:
@@ -140,19 +161,24 @@ def read(
     url: str | None,
     keep_markup: bool,
     simply: bool,
+    recordings: bool = False,
 ) -> dict[str, Any]:
     """The fields of `Extracted`. simply: the page already broke a cleverer reader."""
     if not data.strip(b"\0 \t\r\n\f"):
         raise _nothing()
-    kind = detect.detect(data, filename, content_type)
-    found = _by_kind(kind, data, charset, url, simply)
-    kind = found.pop("content_kind", kind)
+    recording = media.media_type(data) if recordings else None
+    kind: detect.Kind | None = None if recording else detect.detect(data, filename, content_type)
+    if kind is None:
+        found = media.read_media(data, recording or "", filename)
+    else:
+        found = _by_kind(kind, data, charset, url, simply)
+        kind = found.pop("content_kind", kind)
     text = found["text"][: TEXT_CHARACTERS * 2]
-    if not keep_markup and kind not in ("text", "markdown"):
+    if not keep_markup and kind is not None and kind not in ("text", "markdown"):
         text = markdown.without_links(text)
     fields: dict[str, Any] = {"title": None, "author": None, "published": None, "warnings": []} | found
     fields["text"] = tidy(text)
-    fields["content_type"] = _media_type(kind, data, content_type)
+    fields["content_type"] = recording or _media_type(kind or "text", data, content_type)
     if len(fields["text"]) > TEXT_CHARACTERS:
         fields["text"] = fields["text"][:TEXT_CHARACTERS].rstrip()
         fields["warnings"].append(f"Only the first {TEXT_CHARACTERS:,} characters were kept.")
@@ -191,10 +217,10 @@ def _by_kind(kind: detect.Kind, data: bytes, charset: str | None, url: str | Non
             return mail.read_msg(data)
         case "image":
             return pictures.read_picture(data)
-    text, warnings = encoding.decode(data, charset)
+    text, warnings, read_by = encoding.decode_by(data, charset)
     found = _from_text(kind, text, data, url, simply)
     found["warnings"] = [*warnings, *found.get("warnings", [])]
-    found["meta"] = {"encoding": encoding.encoding_of(data) or charset} | found.get("meta", {})
+    found["meta"] = {"encoding": read_by} | found.get("meta", {})
     return found
 
 

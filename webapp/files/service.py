@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -27,15 +28,18 @@ def blobs(settings: Settings) -> BlobFolder:
     return BlobFolder(settings.home_dir / "files")
 
 
-def store(ctx: Ctx, stream: IO[bytes], filename: str, content_type: str | None) -> Upload:
-    """Keep a file for the caller. Raises UnsupportedMedia for an ending we do not read, TooLarge, StorageFull."""
+def store(
+    ctx: Ctx, stream: IO[bytes], filename: str, content_type: str | None, accepted: Collection[str] = ()
+) -> Upload:
+    """Keep a file for the caller. accepted: endings to take instead of those whose text is read. Raises UnsupportedMedia for an ending we do not read, TooLarge, StorageFull."""
     from webapp.extraction.service import ACCEPTED
 
     name = safe_name(filename)
     ending = PurePosixPath(name).suffix.lower()
-    if ending not in ACCEPTED:
+    accepted = accepted or ACCEPTED
+    if ending not in accepted:
         raise UnsupportedMedia(
-            f"files ending in {ending or 'nothing'} are not read", suggestion="Use " + ", ".join(sorted(ACCEPTED)) + "."
+            f"files ending in {ending or 'nothing'} are not read", suggestion="Use " + ", ".join(sorted(accepted)) + "."
         )
     folder, ident = blobs(ctx.rt.settings), new_id()
     size, digest = folder.put(ident, stream, max_bytes=ctx.rt.settings.max_upload_mb * 2**20)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import flash, jsonify, redirect, request, session, url_for
 
+from webapp.chat import service as chat
 from webapp.core.context import Ctx
 from webapp.tasks import service
 from webapp.tasks.models import ACTIVE, Task
@@ -77,10 +78,13 @@ ICONS = {"queued": ("circle-dashed", "quiet"), "running": ("loader-circle", "acc
 
 @pages.get("/palette", auth="tasks:read", limit="240/minute")
 def palette(ctx: Ctx) -> Any:
-    """The caller's newest tasks by title, for the command palette: `{"items": [{title, href, status, icon, tone}]}`."""
+    """The caller's newest conversations and tasks by title, for the command palette.
+
+    `{"items": [{title, href, status, icon, tone}]}`
+    """
     words = request.args.get("q", "").strip()[:100]
     mine = service.filtered(service.owned(ctx), q=words or None).options(*service.LIGHT).order_by(Task.id.desc())
-    items = []
+    items = _conversations(ctx, words)
     for task in ctx.db.scalars(mine.limit(8 if words else 5)):
         symbol, tone = ICONS.get(task.status, ("circle-dashed", "quiet"))
         items.append(
@@ -93,3 +97,12 @@ def palette(ctx: Ctx) -> Any:
             }
         )
     return jsonify(items=items)
+
+
+def _conversations(ctx: Ctx, words: str) -> list[dict[str, str]]:
+    if words:
+        rows = [one.conversation for one in chat.search(ctx, words, limit=5)]
+    else:
+        rows = chat.list_(ctx, limit=3).items
+    return [{"title": row.title or "Untitled", "href": url_for("chat_pages.show", conversation_id=row.id),
+             "status": "chat", "icon": "message-square", "tone": "quiet"} for row in rows]  # fmt: skip

@@ -54,8 +54,9 @@ class Values(Protocol):
 
 def read(headers: Values, query: Values, session: str | None, *, reading: bool) -> Credentials:
     """`reading` is True for GET, HEAD and sockets: only there `?token=` is a credential (contract C03)."""
+    bearer = _bearer(headers.get("Authorization"))
     return Credentials(
-        bearer=_bearer(headers.get("Authorization")),
+        bearer=None if bearer == "" and session else bearer,
         api_key_header=headers.get("X-API-Key"),
         query_token=query.get("token") if reading else None,
         session_cookie=session,
@@ -63,7 +64,11 @@ def read(headers: Values, query: Values, session: str | None, *, reading: bool) 
 
 
 def _bearer(header: str | None) -> str | None:
-    """The value after `Bearer`, else the whole header: a bare key, or a scheme of others that matches nothing."""
+    """The value after `Bearer`, else the whole header: a bare key, or a scheme of others that matches nothing.
+
+    `Bearer` with nothing after it is a wrong credential, unless a session's cookie comes with it: scripts that were made
+    for a token send the empty one from our own pages.
+    """
     if not header:
         return None
     scheme, _, value = header.partition(" ")

@@ -92,7 +92,7 @@ def get_collection(ctx: Ctx, collection_id: str) -> Any:
     "/collections/<collection_id>", auth=WRITE, body=CollectionPatch, returns=CollectionOut, errors=(403, 404, 409)
 )
 def update_collection(ctx: Ctx, collection_id: str, body: CollectionPatch) -> Any:
-    """Rename it, describe it, show it to every user."""
+    """Rename it, describe it, show it to every user, or have another embedder take it over in the background."""
     row = collections.update(ctx, collection_id, **body.model_dump(exclude_unset=True))
     return views.collection(collections.summary(ctx, row.id))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from webapp.knowledge.embed import Plan, count_pending, drop_orphans, plan
-from webapp.knowledge.models import Chunk, Collection, Document
+from webapp.knowledge.models import Chunk, ChunkDraft, Collection, Document
 from webapp.knowledge.vectors import IndexHeld, IndexMissing, IndexTrouble, index_name
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ def repair(rt: Runtime, collection_id: str) -> Found | None:
     lost = sorted(set().union(*different.missing.values()))
     for part in _parts(lost):
         with rt.unit() as db:
-            db.execute(update(Chunk).where(Chunk.id.in_(part)).values(generation=0))
-            touched = select(Chunk.document_id).where(Chunk.id.in_(part))
-            count_pending(db, current.target, Document.id.in_(touched))
+            for model in (Chunk, ChunkDraft):
+                db.execute(update(model).where(model.id.in_(part)).values(generation=0))
+                touched = select(model.document_id).where(model.id.in_(part))
+                count_pending(db, current.target, Document.id.in_(touched))
     return _found(current, different)
 
 
@@ -162,11 +163,16 @@ def _belongs(held: int, number: int, current: Plan) -> bool:
 
 
 def _chunks(rt: Runtime, collection_id: str) -> Iterator[Any]:
+    for model in (Chunk, ChunkDraft):
+        yield from _chunks_of(rt, model, collection_id)
+
+
+def _chunks_of(rt: Runtime, model: type[Chunk | ChunkDraft], collection_id: str) -> Iterator[Any]:
     last = 0
-    columns = select(Chunk.id, Chunk.generation).where(Chunk.collection_id == collection_id)
+    columns = select(model.id, model.generation).where(model.collection_id == collection_id)
     while True:
         with rt.unit(write=False) as db:
-            rows = db.execute(columns.where(Chunk.id > last).order_by(Chunk.id).limit(20_000)).all()
+            rows = db.execute(columns.where(model.id > last).order_by(model.id).limit(20_000)).all()
         if not rows:
             return
         yield from rows

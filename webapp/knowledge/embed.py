@@ -3,7 +3,8 @@
 A collection serves from one vector set, named after its `generation`. While `building` is set, a second one is filled
 by `building_embedder` until it holds every chunk; then they change places and the old one is dropped. A chunk's own
 `generation` is the newest set that holds it, so the rows are the checkpoint: whoever is killed loses at most the batch
-in his hands, and putting the same vector in twice changes nothing.
+in his hands, and putting the same vector in twice changes nothing. What the other embedder cuts otherwise is embedded
+from drafts (`recut`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, tuple_, upda
 from webapp.core.db import utcnow
 from webapp.core.errors import Conflict, TaskCancelled
 from webapp.core.failpoints import failpoint
-from webapp.knowledge.models import Chunk, Collection, Document, VectorRemoval
+from webapp.knowledge import recut
+from webapp.knowledge.models import Chunk, ChunkDraft, Collection, Document, VectorRemoval
 from webapp.knowledge.ranking import embedding_input
 from webapp.knowledge.vectors import index_name, parse_name
 
@@ -115,11 +117,15 @@ def _has_work(db: Session, row: Collection) -> bool:
 def change(ctx: Ctx, row: Collection, embedder: str | None = None) -> str | None:
     """Embed a collection anew, by another embedder or the same; the old vectors serve until all new ones are there.
 
-    Returns the id of the task. Raises BadRequest for an embedder that cannot be used here.
+    Returns the id of the task. Raises BadRequest for an embedder that cannot be used here, Conflict in the moment when
+    the last change comes to its end.
     """
     from webapp.embedding import service as embedding
 
     wanted = embedding.check(ctx.rt, embedder) if embedder else row.building_embedder or row.embedder
+    if row.building is None and recut.left(ctx.db, row.id):
+        raise Conflict("its passages are just changing places", code="changing", suggestion="Try again in a minute.")
+    recut.discard(ctx.db, row.id)
     row.building = max(row.generation, row.building or 0) + 1
     row.building_embedder, row.updated_at = wanted, utcnow()
     ctx.db.flush()
@@ -144,16 +150,22 @@ def embed_collection(
     current = plan(rt, collection_id)
     while current is not None:
         drop_stale(rt, current)
+        if current.target == current.serving:
+            recut.settle(rt, collection_id)  # after a kill in the middle of it
+        elif documents is None:
+            recut.recut(rt, current, told)
         removed += apply_removals(rt, current)
         work = _Work(rt, current, told, embedded, total, documents)
         embedded = work.run()
         if documents is None and not _finish(rt, current, work.dimension):
             current = plan(rt, collection_id)  # more chunks came, or the embedder was changed meanwhile
             continue
-        removed += apply_removals(rt, current)
         if documents is None and current.target != current.serving:
+            recut.settle(rt, collection_id)
             swapped = True
             rt.vectors.drop(index_name(collection_id, current.serving))
+            current = replace(current, serving=current.target)
+        removed += apply_removals(rt, current)
         break
     seconds = time.monotonic() - began
     return {"chunks": embedded, "removed": removed, "seconds": round(seconds, 2), "swapped": swapped,
@@ -163,12 +175,20 @@ def embed_collection(
 def count_waiting(rt: Runtime, plan: Plan, documents: Sequence[str] | None = None) -> int:
     """Chunks that are not in the target set yet."""
     with rt.unit(write=False) as db:
-        return int(db.scalar(select(func.count()).select_from(Chunk).where(_waiting(plan, documents))) or 0)
+        counts = [select(func.count(model.id)).where(_waiting(model, plan, documents)) for model in BOTH]
+        return sum(int(db.scalar(stmt) or 0) for stmt in counts)
 
 
-def _waiting(plan: Plan, documents: Sequence[str] | None) -> ColumnElement[bool]:
-    which = (Chunk.collection_id == plan.collection_id) & (Chunk.generation < plan.target)
-    return which & Chunk.document_id.in_(documents) if documents is not None else which
+BOTH: tuple[type[Chunk | ChunkDraft], ...] = (Chunk, ChunkDraft)
+
+
+def _waiting(
+    model: type[Chunk | ChunkDraft], plan: Plan, documents: Sequence[str] | None = None
+) -> ColumnElement[bool]:
+    which = (model.collection_id == plan.collection_id) & (model.generation < plan.target)
+    if model is Chunk:
+        which &= ~recut.replaced()
+    return which & model.document_id.in_(documents) if documents is not None else which
 
 
 class _Work:
@@ -218,22 +238,21 @@ class _Work:
         return self.ended or self.told.stopped()
 
     def _batches(self) -> Iterator[Sequence[Any]]:
-        place = (-1, 0)
+        for model in BOTH:
+            yield from self._batches_of(model)
+
+    def _batches_of(self, model: type[Chunk | ChunkDraft]) -> Iterator[Sequence[Any]]:
+        which, place = _waiting(model, self.plan, self.documents), (-(10**9), 0)
+        columns = select(model.id, model.document_id, model.generation, model.title, model.text).where(which)
+        ordered = columns.order_by(model.generation, model.id).limit(BATCH)
         while True:
             self.told.check()
-            columns = select(Chunk.id, Chunk.document_id, Chunk.generation, Chunk.title, Chunk.text)
-            after = tuple_(Chunk.generation, Chunk.id) > place
             with self.rt.unit(write=False) as db:
-                rows = db.execute(
-                    columns.where(self._which(), after).order_by(Chunk.generation, Chunk.id).limit(BATCH)
-                ).all()
+                rows = db.execute(ordered.where(tuple_(model.generation, model.id) > place)).all()
             if not rows:
                 return
             place = (rows[-1].generation, rows[-1].id)
             yield rows
-
-    def _which(self) -> ColumnElement[bool]:
-        return _waiting(self.plan, self.documents)
 
     def _write(self, rows: Sequence[Any], ahead: Future[Floats]) -> None:
         """First the vectors, then the rows that say so: the other way round a kill would leave chunks without one."""
@@ -247,7 +266,7 @@ class _Work:
         failpoint("embed_between_index_and_rows")
         self.told.check()
         with self.rt.unit() as db:
-            mark(db, self.plan, [row.id for row in rows], {row.document_id for row in rows})
+            mark(db, self.plan, rows)
         self.done += len(rows)
         self._tell()
 
@@ -289,21 +308,35 @@ def _left(chunks: int, seconds: float) -> str:
     return f", about {minutes} min left" if minutes < 90 else f", about {seconds / 3600:.1f} h left"
 
 
-def mark(db: Session, plan: Plan, ids: Sequence[int], documents: set[str]) -> None:
-    """These chunks are in the target set now. Those deleted meanwhile leave it again."""
-    db.execute(update(Chunk).where(Chunk.id.in_(ids), Chunk.generation < plan.target).values(generation=plan.target))
-    there = set(db.scalars(select(Chunk.id).where(Chunk.id.in_(ids))))
+def mark(db: Session, plan: Plan, rows: Sequence[Any]) -> None:
+    """These passages are in the target set now, if they still are what was embedded.
+
+    One that got another title meanwhile has another generation than when it was read; it stays to do. Those deleted
+    meanwhile leave the set again.
+    """
+    ids = [row.id for row in rows]
+    there: set[int] = set()
+    for model in BOTH:  # a draft may have become a chunk meanwhile
+        for seen in {row.generation for row in rows}:
+            of = [row.id for row in rows if row.generation == seen]
+            same = update(model).where(model.id.in_(of), model.generation == seen)
+            db.execute(same.values(generation=plan.target).execution_options(synchronize_session=False))
+        there |= set(db.scalars(select(model.id).where(model.id.in_(ids))))
     gone = [{"chunk_id": one, "collection_id": plan.collection_id} for one in ids if one not in there]
     if gone:  # noted when they were deleted, but that note may have been worked off before the vectors came
         db.execute(delete(VectorRemoval).where(VectorRemoval.chunk_id.in_([one["chunk_id"] for one in gone])))
         db.execute(insert(VectorRemoval), gone)
-    count_pending(db, plan.target, Document.id.in_(documents))
+    count_pending(db, plan.target, Document.id.in_({row.document_id for row in rows}))
 
 
 def count_pending(db: Session, target: int, which: ColumnElement[bool]) -> None:
-    below = (Chunk.document_id == Document.id) & (Chunk.generation < target)
-    count = select(func.count()).select_from(Chunk).where(below).correlate(Document).scalar_subquery()
-    db.execute(update(Document).where(which).values(pending_chunks=count).execution_options(synchronize_session=False))
+    counts = []
+    for model in BOTH:
+        below = (model.document_id == Document.id) & (model.generation < target)
+        below = below & ~recut.replaced() if model is Chunk else below
+        counts.append(select(func.count(model.id)).where(below).correlate(Document).scalar_subquery())
+    all_ = update(Document).where(which).values(pending_chunks=counts[0] + counts[1])
+    db.execute(all_.execution_options(synchronize_session=False))
 
 
 def _finish(rt: Runtime, current: Plan, dimension: int | None) -> bool:
@@ -313,8 +346,8 @@ def _finish(rt: Runtime, current: Plan, dimension: int | None) -> bool:
         if row is None or row.removed_at is not None:
             return True
         now = _plan(row)
-        more = select(Chunk.id).where(Chunk.collection_id == row.id, Chunk.generation < now.target).limit(1)
-        if now.target != current.target or db.scalar(more) is not None:
+        more = [select(model.id).where(_waiting(model, now)).limit(1) for model in BOTH]
+        if now.target != current.target or any(db.scalar(stmt) is not None for stmt in more):
             return False
         if row.building is not None:
             row.generation, row.embedder = row.building, row.building_embedder or row.embedder

@@ -21,6 +21,7 @@ class SettingsForm(ApiModel):
     name: str = Field("", max_length=200)
     description: str = Field("", max_length=2000)
     everyone: bool = False
+    embedder: str = Field("", max_length=200)
 
 
 class ShareForm(ApiModel):

@@ -102,7 +102,7 @@ def _add(rt: Runtime, actor: Actor, collection_id: str, what: tuple[str, ...], r
 
 def _files(path: Path) -> Iterator[Path]:
     """The file, or all below the folder but hidden ones and what is not read."""
-    from webapp.extraction.service import ACCEPTED
+    from webapp.knowledge.service import sources
 
     if path.is_file():
         yield path
@@ -110,9 +110,10 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         click.echo(f"brainstem: there is nothing at {path}", err=True)
         return
+    accepted = sources.accepted()
     for found in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
-        if found.is_file() and not hidden and found.suffix.lower() in ACCEPTED:
+        if found.is_file() and not hidden and found.suffix.lower() in accepted:
             yield found
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from webapp.core.words import FUNCTION, words
+
 K1, B = 1.2, 0.75
 TITLE_WEIGHT = 2.0  # a word of the title counts as two of the text
 MAX_TERMS = 64  # a whole page pasted as a question is looked at so far
@@ -25,17 +27,10 @@ SMALL_TABLE = 10_000  # rows that are counted; beyond that the planner's own est
 
 WORD = re.compile(r"\w+")
 # Words that ask or join. FTS5 has no stop words of its own, and with these a question matches every passage.
-STOP = frozenset(
-    word
-    for line in (
-        "a about after all also am an and any are as at be because been before being between both but by can could",
-        "did do does doing done down during each either few for from further had has have having he her here hers him",
-        "his how i if in into is it its itself just may me might more most much must my no nor not of off on once only",
-        "or other our ours out over own same shall she should so some such than that the their theirs them then there",
-        "these they this those through to too under until up upon us very was we were what when where which while who",
-        "whom whose why will with would you your yours",
-    )
-    for word in line.split()
+STOP = FUNCTION | words(
+    "after all am any because before being both doing done down each either few further having here hers him",
+    "itself just me might more most much must my no nor not off once only other ours out over own same shall some",
+    "theirs then through too under until up upon us very while yours",
 )
 
 

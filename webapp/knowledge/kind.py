@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from webapp.core.context import Ctx
-from webapp.knowledge.service import collections, demo, reading, removal, sources
+from webapp.knowledge.service import demo, reading, removal, sources
 from webapp.tasks.kinds import TaskKind
 from webapp.tasks.run import TaskRun
 
@@ -26,7 +26,7 @@ class ReadParams(CollectionParams):
 
 def _may_read(ctx: Ctx, params: dict[str, Any]) -> None:
     """A task started by hand reads only what its owner may change."""
-    collections.writable(ctx, params["collection_id"])
+    sources.check_ids(ctx, params["collection_id"], params["source_ids"])
 
 
 def _remove(task: TaskRun) -> dict[str, Any]:
@@ -45,8 +45,10 @@ def _demo(task: TaskRun) -> dict[str, Any]:
 
 
 READ = TaskKind(
-    "knowledge.read", "Read sources", "crawling", ReadParams, reading.run, prepare=_may_read, max_attempts=4, hidden=True,
+    "knowledge.read", "Read sources", "crawling", ReadParams, reading.run, prepare=_may_read, max_attempts=4, offered=False,
     description="Reads uploads, pasted text and single pages into a collection.",
+    examples=[{"collection_id": "0199a1b2-0000-7000-8000-000000000000",
+               "source_ids": ["0199a1b2-0000-7000-8000-000000000001"]}],
 )  # fmt: skip
 REMOVE = TaskKind(
     "knowledge.remove", "Remove a collection", "maintenance", CollectionParams, _remove, time_limit=7200, hidden=True,

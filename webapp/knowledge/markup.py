@@ -82,6 +82,11 @@ def _shown(markdown: str) -> Markup:
 
 @lru_cache(maxsize=1)
 def _engine() -> MarkdownIt:
+    return make_engine()
+
+
+def make_engine() -> MarkdownIt:
+    """Foreign Markdown without HTML of its own, pictures or links that lead anywhere but to pages and letters."""
     from markdown_it import MarkdownIt
 
     engine = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": 20})

@@ -137,22 +137,12 @@ class DocumentVersion(Base):
     fetched_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 
-class Chunk(Base):
-    """A passage of a document's current version, sized to the embedder's window.
+class Passage:
+    """Columns of a passage. `text` is `version.text[start:end]`.
 
-    `text` is `version.text[start:end]`. The keyword index (FTS5 or tsvector) follows this table inside the database.
-    `generation` names the newest vector index that holds it; 0 is none.
+    `generation` names the newest vector index that holds it; 0 and less are none.
     """
 
-    __tablename__ = "chunks"
-    __table_args__ = (
-        UniqueConstraint("version_id", "position", name="uq_chunks_version_id_position"),
-        Index("ix_chunks_collection_id_generation_id", "collection_id", "generation", "id"),
-        Index("ix_chunks_document_id", "document_id"),
-        {"sqlite_autoincrement": True},  # a number is never used twice: the vector index may still hold the old one
-    )
-
-    id: Mapped[int] = mapped_column(ChunkId, primary_key=True, autoincrement=True)
     collection_id: Mapped[str] = mapped_column(Id, ForeignKey("collections.id", ondelete="CASCADE"))
     document_id: Mapped[str] = mapped_column(Id, ForeignKey("documents.id", ondelete="CASCADE"))
     version_id: Mapped[str] = mapped_column(Id, ForeignKey("document_versions.id", ondelete="CASCADE"))
@@ -164,6 +154,39 @@ class Chunk(Base):
     heading: Mapped[str] = mapped_column(String(500), default="")  # path of headings above it, " > " between
     text: Mapped[str] = mapped_column(Text)
     generation: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class Chunk(Passage, Base):
+    """A passage of a document's current version, sized to the embedder's window.
+
+    The keyword index (FTS5 or tsvector) follows this table inside the database.
+    """
+
+    __tablename__ = "chunks"
+    __table_args__ = (
+        UniqueConstraint("version_id", "position", name="uq_chunks_version_id_position"),
+        Index("ix_chunks_collection_id_generation_id", "collection_id", "generation", "id"),
+        Index("ix_chunks_document_id", "document_id"),
+        {"sqlite_autoincrement": True},  # a number is never used twice: the vector index may still hold the old one
+    )
+
+    id: Mapped[int] = mapped_column(ChunkId, primary_key=True, autoincrement=True)
+
+
+class ChunkDraft(Passage, Base):
+    """A passage cut for the embedder that a collection is being moved to: a chunk as soon as that one serves.
+
+    Its id comes from the numbers of the chunks.
+    """
+
+    __tablename__ = "chunk_drafts"
+    __table_args__ = (
+        UniqueConstraint("version_id", "position", name="uq_chunk_drafts_version_id_position"),
+        Index("ix_chunk_drafts_collection_id_generation_id", "collection_id", "generation", "id"),
+        Index("ix_chunk_drafts_document_id", "document_id"),
+    )
+
+    id: Mapped[int] = mapped_column(ChunkId, primary_key=True, autoincrement=False)
 
 
 class VectorRemoval(Base):

@@ -9,9 +9,9 @@ from flask import Response, current_app, flash, jsonify, make_response, redirect
 from webapp.core.context import Ctx
 from webapp.core.errors import AppError
 from webapp.embedding import service as embedding
-from webapp.knowledge import markup, views
+from webapp.knowledge import facts, markup, plain, views
 from webapp.knowledge.forms import CollectionForm, IdsForm, LinkForm, SettingsForm, ShareForm, TextForm
-from webapp.knowledge.service import browse, citations, collections, sources
+from webapp.knowledge.service import assessing, browse, citations, collections, sources
 from webapp.knowledge.service.collections import Summary
 from webapp.knowledge.service.sources import File
 from webapp.web.page import BoundForm, Pages, is_htmx, render, toast
@@ -64,16 +64,15 @@ def show(ctx: Ctx, collection_id: str) -> Any:
 def _show(ctx: Ctx, collection_id: str, add: str = "", form: dict[str, Any] | None = None, status: int = 200) -> Any:
     found = collections.summary(ctx, collection_id)
     html = render("knowledge/collection.html", tab="documents", add=add, form=form or EMPTY, **_head(ctx, found),
+                  state=assessing.state_of(ctx, found.collection.id),
                   **_reading(ctx, found), **_documents(ctx, found))  # fmt: skip
     return make_response(html, status)
 
 
 def _head(ctx: Ctx, found: Summary) -> dict[str, Any]:
-    from webapp.extraction.service import ACCEPTED
-
     row = found.collection
     return {"one": found, "c": row, "mine": found.access == "owner", "search": _search(row.id),
-            "embedder": embedding.info(ctx.rt, row.embedder), "accepted": ",".join(sorted(ACCEPTED)),
+            "embedder": embedding.info(ctx.rt, row.embedder), "accepted": ",".join(sorted(sources.accepted())),
             "max_upload_mb": ctx.rt.settings.max_upload_mb}  # fmt: skip
 
 
@@ -208,8 +207,10 @@ def _settings(ctx: Ctx, collection_id: str, form: dict[str, Any] | None = None, 
               status: int = 200) -> Any:  # fmt: skip
     row = collections.writable(ctx, collection_id)
     found = collections.summary(ctx, row.id)
-    values = {"name": row.name, "description": row.description, "everyone": "1" if row.everyone else ""}
+    values = {"name": row.name, "description": row.description, "everyone": "1" if row.everyone else "",
+              "embedder": row.building_embedder or row.embedder}  # fmt: skip
     html = render("knowledge/settings.html", tab="settings", form=form or {"values": values, "errors": {}},
+                  embedders=[one for one in embedding.available(ctx.rt) if one.available or one.id == values["embedder"]],
                   share_form=share_form or EMPTY, people=collections.shares(ctx, row.id), **_head(ctx, found))  # fmt: skip
     return make_response(html, status)
 
@@ -220,9 +221,9 @@ def save_settings(ctx: Ctx, collection_id: str, form: BoundForm) -> Any:
     if form.ok:
         try:
             collections.update(ctx, collection_id, name=form.data.name, description=form.data.description,
-                               everyone=form.data.everyone)  # fmt: skip
+                               everyone=form.data.everyone, embedder=form.data.embedder or None)  # fmt: skip
         except AppError as exc:
-            _blame(form, exc, ("name", "description"))
+            _blame(form, exc, ("name", "description", "embedder"))
         else:
             flash("Saved.", "ok")
             return _to(url_for("knowledge_pages.settings", collection_id=collection_id))
@@ -278,7 +279,7 @@ def passages(ctx: Ctx, document_id: str) -> Any:
     after = _number(request.args.get("after"), -1)
     found = browse.chunks(ctx, row, after=after, limit=50)
     more = bool(found) and found[-1].position < row.chunk_count - 1
-    return render("knowledge/document.html", view="passages", chunks=found, after=after, more=more,
+    return render("knowledge/document.html", view="passages", chunks=found, plain=plain.one_line, after=after, more=more,
                   version=browse.version(ctx, row), **_document(ctx, row))  # fmt: skip
 
 
@@ -304,7 +305,8 @@ def _too_long(old: Any, new: Any) -> bool:
 def _document(ctx: Ctx, row: Any) -> dict[str, Any]:
     found = collections.summary(ctx, row.collection_id)
     return {"d": row, "c": found.collection, "mine": found.access == "owner", "versions": browse.versions(ctx, row),
-            "cited": browse.cited(ctx, row), "source": sources.get(ctx, row.source_id) if row.source_id else None}  # fmt: skip
+            "cited": browse.cited(ctx, row), "facts": facts.shown(row.meta),
+            "fresh": assessing.freshness_of(row) if row.url else None, "source": sources.get(ctx, row.source_id) if row.source_id else None}  # fmt: skip
 
 
 def _chunk(ctx: Ctx, row: Any, number: str | None) -> Any:
@@ -347,7 +349,8 @@ def citation(ctx: Ctx, citation_id: str) -> Any:
     part = browse.part(found.version.text, around=row.start)
     span = (row.start - part.start, min(row.end - part.start, len(part.text)))
     return render("knowledge/citation.html", found=found, cite=row, d=found.document, c=found.collection,
-                  version=found.version, part=part, html=markup.render(part.text, span))  # fmt: skip
+                  version=found.version, part=part, html=markup.render(part.text, span),
+                  quote=plain.text(row.quote) or row.quote)  # fmt: skip
 
 
 # -- small things ----------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _readability(text: str, words: list[str]) -> Found | None:
         score = max(0.0, 1 - (lix - HARD) / (UNREADABLE - HARD))
     if length < 5:  # names, labels, menus
         score *= length / 5
-    return score, round(lix, 1), f"LIX {lix:.0f}: {length:.0f} words a sentence, {long_words:.0f} % long words"
+    return score, round(lix, 1), f"LIX {lix:.0f}: {length:.0f} words a sentence, {long_words:.0f}% long words"
 
 
 def _boilerplate(text: str, meta: dict[str, Any]) -> Found | None:
@@ -187,7 +187,7 @@ def _language(language: str | None, meta: dict[str, Any]) -> Found | None:
     confidence = meta.get("language_confidence")
     if not confidence:
         return None
-    return float(confidence), language, f"{language or 'unknown'}, {float(confidence):.0%} sure"
+    return float(confidence), language, f"{float(confidence):.0%} sure that it is {language or 'unknown'}"
 
 
 def _repetition(text: str) -> Found:

@@ -34,10 +34,14 @@ class CollectionPatch(ApiModel):
     name: Name | None = None
     description: str | None = Field(None, max_length=2000)
     everyone: bool | None = Field(None, description="Every user may read it.")
+    embedder: str | None = Field(None, max_length=200, description="Passages are cut and embedded anew for it.")
 
 
 class CollectionOut(ApiModel):
-    """access: owner, shared (with the caller, to read) or everyone. pending_chunks wait to be embedded."""
+    """access: owner, shared (with the caller, to read) or everyone. pending_chunks wait to be embedded.
+
+    building_embedder: it is being embedded anew by this one; `embedder` serves until that is done.
+    """
 
     id: str
     name: str
@@ -47,6 +51,7 @@ class CollectionOut(ApiModel):
     everyone: bool
     bundled: bool
     embedder: str
+    building_embedder: str | None
     dimension: int | None
     documents: int
     sources: int

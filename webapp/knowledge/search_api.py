@@ -20,7 +20,6 @@ from webapp.knowledge.search_schemas import (
     BaseSearchOut,
     ChunkIn,
     ChunksOut,
-    FiltersIn,
     SearchIn,
     SearchOut,
     SemanticIn,
@@ -28,7 +27,6 @@ from webapp.knowledge.search_schemas import (
 )
 from webapp.knowledge.service import chunks
 from webapp.knowledge.service import search as service
-from webapp.knowledge.service.filters import Filters
 from webapp.knowledge.service.search import Hit
 from webapp.web.api import Api
 
@@ -44,17 +42,10 @@ SEARCH_APIS = (search_api, semantic_api, base_search_api)
 def search(ctx: Ctx, body: SearchIn) -> Any:
     """The best passages of what you may read, by words and by meaning, each with its scores and its citation."""
     found = service.search(
-        ctx, body.query, collections=body.collection_ids, k=body.k, mode=body.mode, filters=_filters(body.filters),
+        ctx, body.query, collections=body.collection_ids, k=body.k, mode=body.mode, filters=body.filters,
         per_document=body.per_document,
     )  # fmt: skip
     return views.found(found)
-
-
-def _filters(given: FiltersIn) -> Filters:
-    return Filters(
-        sources=tuple(given.source_ids), documents=tuple(given.document_ids), languages=tuple(given.languages),
-        types=tuple(given.content_types), since=given.since, until=given.until, min_quality=given.min_quality,
-    )  # fmt: skip
 
 
 @base_search_api.post("/search/", auth=READ, body=BaseSearchIn, returns=BaseSearchOut, write=False)

@@ -13,7 +13,7 @@ from webapp.knowledge.service import collections, facets
 from webapp.knowledge.service import search as service
 from webapp.knowledge.service.filters import Filters
 from webapp.knowledge.service.search import Found, Hit
-from webapp.knowledge.snippets import Snippet, marks, stems
+from webapp.knowledge.snippets import whole
 from webapp.web.page import Pages, is_htmx, render
 
 pages = Pages("search_pages")
@@ -72,7 +72,7 @@ def _filters(given: dict[str, str]) -> Filters:
     except ValueError:
         quality = None
     return Filters(
-        sources=one("source"), documents=one("document"), languages=one("language"), types=one("type"),
+        source_ids=one("source"), document_ids=one("document"), languages=one("language"), content_types=one("type"),
         since=given["since"] or None, until=given["until"] or None,
         min_quality=quality if quality is not None and 0 <= quality <= 1 else None,
     )  # fmt: skip
@@ -85,9 +85,8 @@ def _narrowed(given: dict[str, str]) -> int:
 def _shown(hit: Hit, found: Found, shelves: dict[str, str]) -> dict[str, Any]:
     parts = urlsplit(hit.url or "")
     host = parts.hostname if parts.scheme in ("http", "https") else None
-    whole = Snippet(hit.text, marks(hit.text, stems(found.query)))
     return {
-        "hit": hit, "parts": hit.snippet.parts(), "whole": whole.parts() if hit.snippet.cut else None,
+        "hit": hit, "parts": hit.snippet.parts(), "whole": whole(hit.text, found.query).parts() if hit.snippet.cut else None,
         "shelf": shelves.get(hit.collection_id, ""), "host": host,
         "open": _open_url(hit, found.event_id), "percent": round(hit.score * 100),
     }  # fmt: skip

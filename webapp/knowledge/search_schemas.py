@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from webapp.knowledge.service.search import LONGEST_QUERY, MOST
+from webapp.knowledge.service.filters import Filters, Id
+from webapp.knowledge.service.search import LONGEST_QUERY, MOST, Mode
 from webapp.web.api import ApiModel
 
-Id = Annotated[str, Field(min_length=1, max_length=40)]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", examples=["2026-01-31"])]
-Mode = Literal["hybrid", "keyword", "vector"]
 LONGEST_TEXT = 1_000_000
 
 
-class FiltersIn(ApiModel):
-    """What may be found; left out: everything."""
+class QueryIn(ApiModel):
+    """What every search is asked."""
 
-    source_ids: list[Id] = Field(default_factory=list, max_length=100)
-    document_ids: list[Id] = Field(default_factory=list, max_length=500)
-    languages: list[Annotated[str, Field(max_length=8)]] = Field(default_factory=list, max_length=50)
-    content_types: list[Annotated[str, Field(max_length=128)]] = Field(default_factory=list, max_length=50)
-    since: Day | None = Field(
-        default=None, description="Published (or read, if that is not known) on this day or later."
-    )
-    until: Day | None = None
-    min_quality: float | None = Field(default=None, ge=0, le=1)
+    query: str = Field(min_length=1, max_length=LONGEST_QUERY)
 
 
-class SearchIn(ApiModel):
+class ScopedIn(QueryIn):
+    collection_ids: list[Id] | None = Field(None, max_length=200, description="Left out: all you may read.")
+
+
+class SearchIn(ScopedIn):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"query": "when did the oil embargo begin", "k": 5, "mode": "hybrid"}]}
     )
-    query: str = Field(min_length=1, max_length=LONGEST_QUERY)
-    collection_ids: list[Id] | None = Field(None, max_length=200, description="Left out: all you may read.")
     k: int = Field(10, ge=1, le=MOST)
     mode: Mode = "hybrid"
-    filters: FiltersIn = Field(default_factory=lambda: FiltersIn())
+    filters: Filters = Field(default_factory=Filters)
     per_document: int = Field(
         1, ge=0, le=MOST, description="Passages of one document before the others had their turn; 0: no limit."
     )
@@ -105,15 +97,13 @@ class SearchOut(ApiModel):
     search_id: str | None
 
 
-class SemanticIn(ApiModel):
+class SemanticIn(ScopedIn):
     """shapes.md 6.5: `{query, limit, threshold, metric}`; the rest is ours."""
 
-    query: str = Field(min_length=1, max_length=LONGEST_QUERY)
     limit: int = Field(10, ge=1, le=MOST)
     threshold: float | None = Field(None, ge=-1, le=1, description="Lowest similarity (cosine) of a result.")
     metric: Literal["cosine", "euclidean", "dot", "manhattan"] = "cosine"
     mode: Mode = Field("hybrid", description="Another metric than cosine, or a threshold, looks at vectors only.")
-    collection_ids: list[Id] | None = Field(None, max_length=200)
 
 
 class SemanticHit(ApiModel):
@@ -141,10 +131,9 @@ class SemanticOut(ApiModel):
     processing_time_ms: float
 
 
-class BaseSearchIn(ApiModel):
+class BaseSearchIn(QueryIn):
     """Omeruta: `query` with `limit` or `top_k`."""
 
-    query: str = Field(min_length=1, max_length=LONGEST_QUERY)
     limit: int | None = Field(None, ge=1, le=MOST)
     top_k: int | None = Field(None, ge=1, le=MOST)
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from webapp.knowledge.keywords import terms
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Embed = Callable[[list[str]], "Vectors"]  # texts -> rows of length 1
 
 PASSAGES = 5  # that are read sentence by sentence
+COMPARED = 16  # sentences; with all of them the same sentences answer SQuAD
 PASSAGE, MEANING, WORDS, FITS = 1.0, 1.0, 0.5, 0.2  # weighed on the developers' half of SQuAD
 SHORTEST = 3  # words of a sentence that can answer anything
 
@@ -56,21 +57,35 @@ class Sentence:
 
 
 def best(question: str, passages: Sequence[Passage], embed: Embed | None, k: int = 3) -> list[Sentence]:
-    """The k best sentences of the first passages, best first. Without `embed` words alone decide."""
+    """The k best sentences of the first passages, best first. Without `embed` words alone decide.
+
+    Only the COMPARED best by everything else are compared by meaning: vectors cost more than all the rest together.
+    """
     found = _read(passages[:PASSAGES])
     if not found:
         return []
-    texts = [text for text, *_ in found]
-    meaning = _meaning(question, texts, embed)
-    words = _coverage(question, texts)
+    words = _coverage(question, [text for text, *_ in found])
     wanted = asked_for(question)
     rows = []
-    for (text, start, end, number), near, held in zip(found, meaning, words, strict=True):
+    for (text, start, end, number), held in zip(found, words, strict=True):
         fits = wanted is not None and wanted.search(text) is not None
-        score = PASSAGE * passages[number].score + MEANING * near + WORDS * held + FITS * fits
-        rows.append(Sentence(text, start, end, number, score, near, held, fits))
-    rows.sort(key=lambda one: (-one.score, one.passage, one.start))
+        score = PASSAGE * passages[number].score + WORDS * held + FITS * fits
+        rows.append(Sentence(text, start, end, number, score, 0.0, held, fits))
+    rows.sort(key=_order)
+    if embed is not None:
+        rows = sorted(_by_meaning(question, rows[: max(COMPARED, k)], embed), key=_order)
     return rows[:k]
+
+
+def _order(one: Sentence) -> tuple[float, int, int]:
+    return -one.score, one.passage, one.start
+
+
+def _by_meaning(question: str, rows: list[Sentence], embed: Embed) -> list[Sentence]:
+    vectors = embed([question, *(one.text for one in rows)])
+    near = [max(0.0, float(value)) for value in vectors[1:] @ vectors[0]]
+    return [replace(one, meaning=value, score=one.score + MEANING * value)
+            for one, value in zip(rows, near, strict=True)]  # fmt: skip
 
 
 def _read(passages: Sequence[Passage]) -> list[tuple[str, int, int, int]]:
@@ -84,13 +99,6 @@ def _read(passages: Sequence[Passage]) -> list[tuple[str, int, int, int]]:
             seen.add(text)
             found.append((text, passage.start + each.start, passage.start + each.end, number))
     return found
-
-
-def _meaning(question: str, texts: list[str], embed: Embed | None) -> list[float]:
-    if embed is None:
-        return [0.0] * len(texts)
-    vectors = embed([question, *texts])
-    return [max(0.0, float(value)) for value in vectors[1:] @ vectors[0]]
 
 
 def _coverage(question: str, texts: list[str]) -> list[float]:

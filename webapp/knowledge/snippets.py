@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from webapp.knowledge import plain
 from webapp.knowledge.keywords import terms
 
 LENGTH = 280
@@ -16,7 +17,7 @@ ENDINGS = ("ational", "ization", "fulness", "iveness", "ations", "ation", "ments
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """text: one line; marks: (start, end) in it, in order. `cut` says whether it is a part of something longer."""
+    """text: words without Markdown; marks: (start, end) in it, in order. `cut`: it is a part of something longer."""
 
     text: str
     marks: list[tuple[int, int]]
@@ -51,16 +52,28 @@ def marks(text: str, wanted: Iterable[str]) -> list[tuple[int, int]]:
     return [match.span() for match in WORD.finditer(text) if stem(match[0]) in wanted]
 
 
-def snippet(text: str, query: str, length: int = LENGTH) -> Snippet:
-    """The stretch of about `length` characters with the most different words of the question."""
+def snippet(text: str, query: str, length: int = LENGTH, *, under: str = "") -> Snippet:
+    """One line: the stretch of about `length` characters with the most different words of the question.
+
+    text: the passage as it is stored, Markdown; the marks are places in the snippet, not in the passage.
+    under: what stands above it anyway, its title or heading: a passage that begins with it is shown without.
+    """
     wanted = stems(query)
-    line = " ".join(text.split())
+    line = plain.one_line(text)
+    if under and line.startswith(f"{under}: "):
+        line = line[len(under) + 2 :]
     places = marks(line, wanted)
     start, end = _stretch(line, places, length)
     shown = ("… " if start else "") + line[start:end] + (" …" if end < len(line) else "")
     shift = start - (2 if start else 0)
     inside = [(a - shift, b - shift) for a, b in places if a >= start and b <= end]
     return Snippet(shown, inside, cut=bool(start) or end < len(line))
+
+
+def whole(text: str, query: str) -> Snippet:
+    """All of a passage, with its lines."""
+    shown = plain.text(text)
+    return Snippet(shown, marks(shown, stems(query)))
 
 
 def _stretch(line: str, places: list[tuple[int, int]], length: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ def collection(one: Summary) -> dict[str, Any]:
     row = one.collection
     return {
         "id": row.id, "name": row.name, "description": row.description, "access": one.access, "owner": one.owner,
-        "everyone": row.everyone, "bundled": row.bundled, "embedder": row.embedder, "dimension": row.dimension,
+        "everyone": row.everyone, "bundled": row.bundled, "embedder": row.embedder, "building_embedder": row.building_embedder, "dimension": row.dimension,
         "documents": one.documents, "sources": one.sources, "chunks": one.chunks, "pending_chunks": one.pending,
         "words": one.words, "created_at": iso(row.created_at), "updated_at": iso(row.updated_at),
     }  # fmt: skip

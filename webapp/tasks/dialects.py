@@ -97,6 +97,22 @@ def agentic_state(task: Task, event: TaskEvent | None = None) -> dict[str, Any]:
     }
 
 
+def present_state(task: Task) -> dict[str, Any]:
+    """Where a task stands, in the shape of an event."""
+    kind = {"completed": "result", "failed": "error", "timed_out": "error"}.get(task.status, "status")
+    return {
+        "type": kind,
+        "update_type": kind,
+        "task_id": task.id,
+        "progress": task.progress,
+        "progress_percentage": task.progress,
+        "status": eceee_status(task.status),
+        "message": task.message,
+        "data": {},
+        "timestamp": iso(task.updated_at),
+    }
+
+
 def log_entry(event: TaskEvent, task: Task) -> dict[str, Any]:
     """A log line (002:2319-2326)."""
     return {

@@ -74,7 +74,12 @@ kinds: Registry[TaskKind] = Registry(
     "brainstem.kinds",
     noun="task kind",
     builtin={
+        "chat.answer": "webapp.chat.kind:ANSWER",
+        "chat.completion": "webapp.openai_api.kind:COMPLETION",
         "crawl.site": "webapp.crawl.kind:CRAWL",
+        "research.run": "webapp.research.kind:RESEARCH",
+        "knowledge.expand": "webapp.research.kind:EXPAND",
+        "content.analyze": "webapp.research.kind:ANALYZE",
         "summary": "webapp.summaries.kind:SUMMARY",
         "knowledge.read": "webapp.knowledge.kind:READ",
         "maintenance.demo": "webapp.knowledge.kind:DEMO",
@@ -88,7 +93,11 @@ kinds: Registry[TaskKind] = Registry(
         "maintenance.health": "webapp.health.kind:HEALTH",
         "maintenance.alerts": "webapp.operations.kind:ALERTS",
         "maintenance.logins": "webapp.identity.kind:PURGE",
+        "maintenance.conversations": "webapp.chat.kind:EMPTY",
         "maintenance.files": "webapp.files.kind:CLEAN",
+        "models.pull": "webapp.engines.kind:PULL",
+        "models.try": "webapp.engines.kind:TRY",
+        "maintenance.model_calls": "webapp.engines.kind:FORGET",
     },
 )
 

@@ -93,6 +93,7 @@ class BaseFeed:
 
     key = ""
     tells_gone = False
+    shows_text = False
     task_id: Any = None
 
     def __init__(self, hub: Any) -> None:
@@ -109,6 +110,10 @@ class BaseFeed:
 
     def render(self, rt: Runtime, task: Task, events: list[TaskEvent]) -> list[tuple[int, str]]:
         raise NotImplementedError
+
+    def render_text(self, rt: Runtime, task: Task, after: int) -> tuple[int, list[tuple[int, str]]]:
+        """What is new of the text that `task` writes; for feeds that show it."""
+        return 0, []
 
     def is_over(self, task: Task) -> bool:
         return False
@@ -170,7 +175,7 @@ class UserFeed(BaseFeed):
             ).all()
         for task in active:
             client.moved(task.id, task.seq)
-            self.say(client, present_state(task))
+            self.say(client, dialects.present_state(task))
 
     def heard(self, rt: Runtime, client: Any, kind: str, message: dict[str, Any]) -> bool:
         ids = message.get("task_ids")
@@ -320,7 +325,7 @@ class StreamFeed(BaseFeed):
                 skip_all = self.first_state
                 seq = task.seq if skip_all else self._send_after(rt, client, 0)
             if skip_all:
-                self.say(client, present_state(task), task.seq)
+                self.say(client, dialects.present_state(task), task.seq)
             self.hub.send_texts(client, self.render(rt, task, events))
             client.moved(task.id, seq)
             if self.is_over(task):
@@ -337,7 +342,9 @@ class PageFeed(BaseFeed):
     """`/ws/live`, `/live/stream`: rendered fragments of everything live on one page."""
 
     tells_gone = True
-    VIEWS = ("status", "row")
+    shows_text = True
+    VIEWS = ("status", "row", "answer")
+    WRITTEN = ("answer",)  # those that show text while it is written
 
     def __init__(self, hub: Any, ctx: Ctx, topics: str, draw: Callable[[Task, str], tuple[str, str]], transport: str):
         super().__init__(hub)
@@ -375,7 +382,8 @@ class PageFeed(BaseFeed):
             if not self._mine(task):
                 continue
             client.moved(task.id, task.seq)
-            if task.seq > wanted[task.id]:
+            written = not task.is_final and self.views.get(task.id, set()) & set(self.WRITTEN)
+            if task.seq > wanted[task.id] or written:
                 self.hub.send_texts(client, self.render(rt, task, []))
         for missing in set(wanted) - {task.id for task, _ in found if self._mine(task)}:
             self.say(client, {"type": "gone", "topic": f"task:{missing}"})
@@ -395,30 +403,20 @@ class PageFeed(BaseFeed):
 
     def render(self, rt: Runtime, task: Task, events: list[TaskEvent]) -> list[tuple[int, str]]:
         """The newest state only: a page has no use for what was in between."""
+        return self._draw(task, sorted(self.views.get(task.id, ())))
+
+    def render_text(self, rt: Runtime, task: Task, after: int) -> tuple[int, list[tuple[int, str]]]:
+        return 0, self._draw(task, [view for view in self.WRITTEN if view in self.views.get(task.id, ())])
+
+    def _draw(self, task: Task, views: list[str]) -> list[tuple[int, str]]:
         if not self._mine(task):
             return []
         out = []
-        for view in sorted(self.views.get(task.id, ())):
+        for view in views:
             ident, html = self.draw(task, view)
             frame = {"type": "fragment", "topic": f"task:{task.id}", "view": view, "seq": task.seq, "id": ident}
             out.append((task.seq, dump({**frame, "html": html})))
         return out
-
-
-def present_state(task: Task) -> dict[str, Any]:
-    """Where a task stands, in the shape of an event."""
-    kind = {"completed": "result", "failed": "error", "timed_out": "error"}.get(task.status, "status")
-    return {
-        "type": kind,
-        "update_type": kind,
-        "task_id": task.id,
-        "progress": task.progress,
-        "progress_percentage": task.progress,
-        "status": dialects.eceee_status(task.status),
-        "message": task.message,
-        "data": {},
-        "timestamp": iso(task.updated_at),
-    }
 
 
 def last_event_id(given: str | None) -> int | None:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # Progress rows closer together than this are gathered; people cannot see more and the log need not hold it.
 PROGRESS_EVERY = 0.1
+TELL_PARENT_EVERY = 0.5
+SPAN = "span"  # checkpoint of a whole: [from, to], the percent its parts stand for
 
 
 class WaitForChildren(TaskInterrupted):
@@ -50,6 +52,7 @@ class TaskRun:
         self.fence: int = row.fence
         self.queue: str = row.queue
         self.request_id: str | None = row.request_id
+        self.parent_id: str | None = row.parent_id
         self.time_limit = self.soft_limit = time_limit
         self.started = time.monotonic()
         self.thread_id = threading.get_ident()
@@ -57,6 +60,7 @@ class TaskRun:
         self._progress: int = row.progress
         self._written_at = 0.0
         self._pending: tuple[int, str, dict[str, Any] | None] | None = None
+        self._told_parent_at = 0.0
         # Set by other threads.
         self.cancel_requested = bool(row.cancel_requested)
         self.cancel_seen: float | None = None  # monotonic; the watchdog counts from here
@@ -127,6 +131,9 @@ class TaskRun:
         if message:
             sets["message"] = message
         self._advance(sets, Event("progress", message or None, data=data))
+        if self.parent_id and message and self._written_at - self._told_parent_at >= TELL_PARENT_EVERY:
+            self._told_parent_at = self._written_at
+            tell_waiting(self.rt, self.parent_id, value, message)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -170,7 +177,8 @@ class TaskRun:
 
         children = service.children_of(self.rt, self.id)
         if any(not child["final"] for child in children.values()):
-            raise WaitForChildren(f"waiting for {sum(not c['final'] for c in children.values())} parts")
+            left = sum(not child["final"] for child in children.values())
+            raise WaitForChildren(f"waiting for {left} {'part' if left == 1 else 'parts'}")
         return children
 
     # -- the way out ---------------------------------------------------------------------------------------------
@@ -196,6 +204,22 @@ class TaskRun:
             self.ask_to_stop()
         if event is not None:
             self.rt.ring("task", self.id, row.seq, self.owner_id)
+
+
+def tell_waiting(rt: Runtime, task_id: str, percent: float, message: str) -> None:
+    """What a part says, told for the whole that waits for it, if the whole saved which percent its parts stand for."""
+    with rt.unit(write=False) as db:
+        row = db.execute(
+            select(Task.checkpoint, Task.progress).where(Task.id == task_id, Task.status == "paused")
+        ).first()
+    span = (row.checkpoint or {}).get(SPAN) if row else None
+    if row is None or not span:
+        return
+    value = max(row.progress, min(99, int(span[0] + (span[1] - span[0]) * percent / 100)))
+    sets = {"progress": value, "message": message}
+    told = persist(lambda: store.advance(rt, task_id, sets, Event("progress", message), statuses=("paused",)))
+    if told is not None:
+        rt.ring("task", told.id, told.seq, told.owner_id)
 
 
 def persist(write: Callable[[], Any], patience: float = 60.0) -> Any:

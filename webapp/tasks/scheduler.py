@@ -28,6 +28,8 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("cleanup", "maintenance.retention", "0 * * * *", None, {"only_expired": True}),
     ("logins", "maintenance.logins", "15 4 * * *", None, {}),
     ("uploads", "maintenance.files", "30 4 * * *", None, {}),
+    ("conversations", "maintenance.conversations", "45 4 * * *", None, {}),
+    ("model calls", "maintenance.model_calls", "50 4 * * *", None, {}),
     ("embeddings", "knowledge.embed_pending", "*/30 * * * *", None, {}),
     ("freshness", "knowledge.freshness", "0 2 * * *", None, {"days": 30, "limit": 10}),
     ("quality", "knowledge.quality", "0 3 * * 1", None, {"limit": 100}),
@@ -38,7 +40,7 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
 
 class Scheduler:
     def __init__(self, rt: Runtime, *, sole: bool = False, renew: Callable[[], None] = lambda: None) -> None:
-        """`sole`: this process owns the database alone (embedded), so running rows found at boot are orphans.
+        """`sole`: this process owns the database alone (embedded), so nobody else can lead.
 
         renew: prolongs the leases of what this process runs, before each sweep. After the machine slept, the sweep
         might else be awake before the beat and take the process for lost.
@@ -62,13 +64,11 @@ class Scheduler:
 
     def run(self) -> None:
         sweeper = Sweeper(self.rt)
-        boot = self.sole
         while not self._stop.is_set():
             self.leading = self.sole or _quietly(lambda: _lead(self.rt, self.holder)) is True
             if self.leading:
                 _quietly(self.renew)
-                sweeper.pass_once(boot=boot)
-                boot = False
+                sweeper.pass_once()
                 _quietly(lambda: start_due(self.rt))
             sweeper.wait(self._stop)
         sweeper.close()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from webapp.core.db import NOW_SQL, driver_connection, utcnow
+from webapp.core.text import clean as clean_text
 from webapp.runtime import Runtime
 
 MOVED = "id, seq, status, progress, owner_id, cancel_requested, kind, queue, message, title, attempt, parent_id"
@@ -266,16 +267,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     return value
-
-
-def clean_text(text: str) -> str:
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    return text
 
 
 def _one(cursor: Any, returning: str) -> Row | None:

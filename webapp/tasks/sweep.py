@@ -28,11 +28,11 @@ BATCH = 500
 NOT_PAUSED = "queue NOT IN (SELECT queue FROM queue_pauses)"
 
 
-def sweep(rt: Runtime, *, boot: bool = False) -> dict[str, int]:
-    """One pass; what was done, by name. `boot` (embedded start): every running row is an orphan, no lease to await."""
+def sweep(rt: Runtime) -> dict[str, int]:
+    """One pass; what was done, by name."""
     pauses.tell_latecomers(rt)
     done = {
-        "expired": _expired(rt, boot),
+        "expired": _expired(rt),
         "due": _due(rt),
         "overdue": _overdue(rt),
         "joined": _parents(rt),
@@ -43,9 +43,22 @@ def sweep(rt: Runtime, *, boot: bool = False) -> dict[str, int]:
     return done
 
 
-def _expired(rt: Runtime, boot: bool) -> int:
-    dialect = rt.engine.dialect.name
-    late = "status = 'running'" + ("" if boot else f" AND lease_until < {NOW_SQL[dialect]}")
+def bring_back_orphans(rt: Runtime) -> int:
+    """Where one process owns the database alone, before its workers start: what runs has no worker any more.
+
+    Once they claim tasks it is too late to ask, since theirs run too.
+    """
+    count = 0
+    while found := _bring_back(rt, "status = 'running'"):
+        count += found
+    return count
+
+
+def _expired(rt: Runtime) -> int:
+    return _bring_back(rt, f"status = 'running' AND lease_until < {NOW_SQL[rt.engine.dialect.name]}")
+
+
+def _bring_back(rt: Runtime, late: str) -> int:
     with rt.engine.begin() as connection:
         rows = store.run_sql(
             connection, f"SELECT id, fence, crashes, attempt FROM tasks WHERE {late} LIMIT {BATCH}", {}
@@ -188,9 +201,9 @@ class Sweeper:
         if bell.kind == "due":
             self._bell.set()
 
-    def pass_once(self, *, boot: bool = False) -> None:
+    def pass_once(self) -> None:
         try:
-            sweep(self.rt, boot=boot)
+            sweep(self.rt)
         except Exception as exc:
             log.warning("sweep failed (%s: %s); trying again", type(exc).__name__, str(exc)[:200])
 

@@ -120,23 +120,33 @@ def kind_label(name: str) -> str:
         return name
 
 
+Drawn = tuple[str, str, dict[str, Any]]  # element id, template, its context
+
+
 def fragment_drawer(app: Flask) -> Callable[[Task, str], tuple[str, str]]:
     """`draw(task, view) -> (element id, html)`, usable by the pump thread, which has no request.
 
+    Areas add views of theirs to `app.extensions["fragments"]`: name -> `make(rt, task) -> Drawn`.
     The token of forms is left empty there: htmx sends the page's own in a header.
     """
+    more: dict[str, Callable[[Any, Task], Drawn]] = app.extensions.setdefault("fragments", {})
 
     def draw(task: Task, name: str) -> tuple[str, str]:
-        shown = view(task)
-        template = app.jinja_env.get_template(f"tasks/_{name}.html")
-        ident = f"task-{task.id}-{name}"
         if has_request_context():
-            return ident, template.render(task=shown)
+            return _drawn(task, name, {})
         with app.test_request_context("/"):
             g.pushed = True
-            context: dict[str, Any] = {"task": shown}
+            context: dict[str, Any] = {}
             app.update_template_context(context)
-            context["csrf_token"] = lambda: ""
-            return ident, template.render(context)
+            return _drawn(task, name, context | {"csrf_token": lambda: ""})
+
+    def _drawn(task: Task, name: str, around: dict[str, Any]) -> tuple[str, str]:
+        rt = app.extensions["runtime"]
+        ident, file, shown = more[name](rt, task) if name in more else _own(task, name)
+        return ident, app.jinja_env.get_template(file).render(around | shown)
 
     return draw
+
+
+def _own(task: Task, name: str) -> Drawn:
+    return f"task-{task.id}-{name}", f"tasks/_{name}.html", {"task": view(task)}

@@ -17,7 +17,7 @@ from typing import Any, Union, get_args, get_origin
 
 from flask import Flask, Response, current_app, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_json
 from sqlalchemy.orm import Session
 
@@ -377,10 +377,7 @@ def _response_model(options: _Options, name: str) -> Any:
     if get_origin(options.returns) is list:
         item = get_args(options.returns)[0]
         if isinstance(item, type) and issubclass(item, BaseModel):
-            return {
-                "description": "OK",
-                "content": {"application/json": {"schema": {"type": "array", "items": item.model_json_schema()}}},
-            }
+            return type(f"{item.__name__}List", (RootModel[list[item]],), {})  # type: ignore[valid-type]
     kind = "text/event-stream" if options.stream else options.extra.get("mimetype", "application/json")
     return {"description": "OK", "content": {kind: {"schema": {"type": "string" if options.stream else "object"}}}}
 

@@ -28,7 +28,7 @@ def install(app: Flask) -> None:
 def wants_json() -> bool:
     path = request.path
     return (
-        path.startswith(("/api/", "/ws/", "/live/"))
+        path.startswith(("/api/", "/v1/", "/ws/", "/live/"))
         or path == "/openapi.json"
         or (request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json")
     )
@@ -37,8 +37,8 @@ def wants_json() -> bool:
 def _app_error(exc: AppError) -> Any:
     if exc.status >= 500:
         log.warning("%s: %s", exc.code, exc.message)
-    if exc.status == 422 and g.get("error_dialect") == "eceee":
-        exc.status = 400  # that system knows no 422 (contract section 3)
+    if exc.status == 422 and (g.get("error_dialect") == "eceee" or _for_openai()):
+        exc.status = 400  # these systems know no 422 (contract section 3)
     if not wants_json():
         return _page(exc)
     response = jsonify(body(exc))
@@ -47,21 +47,53 @@ def _app_error(exc: AppError) -> Any:
 
 def body(exc: AppError) -> dict[str, Any]:
     """The documented shape: `detail` and `status_code`; Omeruta's paths add `error` (contract C07)."""
+    if _for_openai():
+        return openai_body(exc, request_id())
+    omeruta = request.path.startswith("/api/agents/")
+    return told(exc, "omeruta" if omeruta else g.get("error_dialect", ""), request_id())
+
+
+def told(exc: AppError, dialect: str, ident: str) -> dict[str, Any]:
+    """The same for a dialect that is known, outside of any request."""
     out: dict[str, Any] = {"detail": exc.message, "status_code": exc.status, "code": exc.code}
     if exc.suggestion:
         out["suggestion"] = exc.suggestion
     if exc.details:
         out["errors"] = exc.details
-        if g.get("error_dialect") == "eceee":
+        if dialect == "eceee":
             for error in exc.details:  # one list of texts per field, as Django REST framework does
                 field, *within = [str(part) for part in error["loc"]] or ["non_field_errors"]
                 if field not in ("detail", "status_code", "code", "errors"):
                     text = f"{'.'.join(within)}: {error['msg']}" if within else error["msg"]
                     out.setdefault(field, []).append(text)
-    if g.get("error_dialect") == "omeruta" or request.path.startswith("/api/agents/"):
+    if dialect == "omeruta":
         out["error"] = exc.message
-    out["request_id"] = request_id()
-    return out
+        if exc.status >= 500 and exc.suggestion:
+            out["details"] = exc.suggestion
+    return out | {"request_id": ident}
+
+
+def _for_openai() -> bool:
+    return request.path.startswith("/v1/")
+
+
+OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+OPENAI_CODES = {"unauthorized": "invalid_api_key", "rate_limited": "rate_limit_exceeded",
+                "context_overflow": "context_length_exceeded"}  # fmt: skip
+
+
+def openai_body(exc: AppError, ident: str) -> dict[str, Any]:
+    """OpenAI's `error` with what to do in its message, and our own members beside it. Needs no request."""
+    kind = "server_error" if exc.status >= 500 else OPENAI_TYPES.get(exc.status, "invalid_request_error")
+    param = ".".join(str(part) for part in exc.details[0]["loc"]) if exc.details else None
+    said = f"{exc.message.rstrip('.')}. {exc.suggestion}" if exc.suggestion else exc.message
+    error = {"message": said, "type": kind, "param": param or None, "code": OPENAI_CODES.get(exc.code, exc.code)}
+    out: dict[str, Any] = {"error": error, "detail": exc.message, "status_code": exc.status, "code": exc.code}
+    if exc.suggestion:
+        out["suggestion"] = exc.suggestion
+    if exc.details:
+        out["errors"] = exc.details
+    return out | {"request_id": ident}
 
 
 def _page(exc: AppError) -> Any:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from wsproto.connection import Connection, ConnectionType
@@ -40,9 +41,12 @@ SEND_PATIENCE = 5.0  # seconds a full socket may stay full
 PING_EVERY = 20.0
 KEEP_ALIVE = 15.0  # the same for streams: a comment line
 PONG_PATIENCE = 45.0
+BEYOND = 2**62  # no sequence number comes to it
 TICK = 1.0  # how long a lost bell can go unnoticed
 SEAT_TTL = 60.0
 KEEP_SEATS_EVERY = 20.0
+HOOKS = ("on_pong", "on_limited", "on_due")
+HELPERS = 4  # threads for what a message of a client's asks of the database
 LINGER = 2.0  # seconds for the reader to take the last bytes and close
 CREDENTIALS_EVERY = 5.0  # a revoked credential ends its connections within twice this
 
@@ -68,18 +72,28 @@ class Feed(Protocol):
     def is_over(self, task: Any) -> bool:
         """True when nothing more can come for this reader: the hub closes it."""
 
+    # Beyond these a feed may have: `on_pong(rt, client, mark)`, see `Hub.acknowledge`; `on_limited(rt, client, text)`, a
+    # message that came too fast and was not heard; `on_due(rt, client)`, the moment of `client.due_at`.
+
+    shows_text: bool  # whether text is told while it is written
+
+    def render_text(self, rt: Runtime, task: Any, after: int) -> tuple[int, list[tuple[int, str]]]:
+        """Messages for the text of a task behind `after` bytes, and how many bytes the reader has with them."""
+
 
 Reader = Callable[[Runtime, list[tuple[str, int]]], list[tuple[Any, list[Any]]]]
 Lister = Callable[[Runtime, list[str], list[str]], list[tuple[str, int, str | None]]]
 
 
 class Client:
-    """One connection. `kind` is ws, sse or queue (the fallback where no socket can be taken over)."""
+    """One connection. `kind` is ws, sse, or raw, whose feed writes every byte itself; `queue` (of events) and
+    `raw-queue` are the fallback where no socket can be taken over."""
 
     def __init__(self, kind: str, sock: socket.socket | None, feed: Feed, *, seats: list[str], member: str) -> None:
         self.kind, self.sock, self.feed = kind, sock, feed
         self.seats, self.member = seats, member
         self.cursors: OrderedDict[str, int] = OrderedDict()
+        self.written: dict[str, int] = {}  # task id -> bytes of its live text that were sent
         self.lock = threading.Lock()
         self.out: deque[memoryview] = deque()
         self.out_bytes = 0
@@ -95,6 +109,7 @@ class Client:
         self.heard = now
         self.app_ping = now
         self.app_ping_limit: float | None = None
+        self.due_at: float | None = None  # monotonic; the feed is told once
         self.incoming: list[str] = []
         self.incoming_size = 0
         self.window, self.in_window = now, 0
@@ -125,6 +140,7 @@ class Hub:
         self._wake_r, self._wake_w = socket.socketpair()
         self._loop_todo: deque[Callable[[], None]] = deque()
         self._chores: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="hub-helper")  # no thread before its first work
         self._next_keep = time.monotonic() + KEEP_SEATS_EVERY
         self._started = False
         self._stop = threading.Event()
@@ -167,6 +183,7 @@ class Hub:
         self._stop.set()
         self._todo.put(("stop", None))
         self._chores.put(None)
+        self._helpers.shutdown(wait=False, cancel_futures=True)
         self._on_loop(lambda: None)
 
     def stats(self) -> dict[str, int]:
@@ -194,12 +211,12 @@ class Hub:
                 self._write(client, client.ws.send(CloseConnection(code, reason[:120])), last=True)
             except LocalProtocolError:
                 log.debug("closing handshake was under way")
-        if client.kind == "queue":
+        if client.kind.endswith("queue"):
             client.queue.put(None)
         self._on_loop(lambda: self._finish(client))
 
     def _write(self, client: Client, data: bytes, *, last: bool = False) -> None:
-        if client.kind == "queue":
+        if client.kind.endswith("queue"):
             client.queue.put(data)
             return
         drop = False
@@ -217,6 +234,34 @@ class Hub:
         elif left:
             self._on_loop(lambda: self._want_write(client))
 
+    # -- for feeds (pump thread) ---------------------------------------------------------------------------------
+
+    def aside(self, client: Client, work: Callable[[], Any], then: Callable[[Any], None] = lambda found: None) -> None:
+        """Do what may wait (for the database's writer) beside the pump; `then(found)` is called by the pump."""
+
+        def do() -> None:
+            try:
+                found = work()
+            except Exception as exc:
+                log.warning("live helper: %s: %s", type(exc).__name__, str(exc)[:200])
+                self.close(client, 1011, "something went wrong on our side")
+            else:
+                self._todo.put(("call", (client, then, found)))
+
+        try:
+            self._helpers.submit(do)
+        except RuntimeError:
+            log.debug("the hub is stopping")
+
+    def acknowledge(self, client: Client, mark: str) -> None:
+        """Tell the feed (`on_pong`) once the reader has everything sent so far: it answers a ping that comes after it."""
+        self._todo.put(("call", (client, self._ping, (client, mark))))
+
+    def _ping(self, ask: tuple[Client, str]) -> None:
+        client, mark = ask
+        if client.ws is not None and not client.closing:
+            self._write(client, client.ws.send(Ping(mark.encode()[:125])))
+
     # -- pump ----------------------------------------------------------------------------------------------------
 
     def _ensure_started(self) -> None:
@@ -233,7 +278,7 @@ class Hub:
             _survive("seats", chore)
 
     def _hear(self, bell: Bell) -> None:
-        if bell.kind in ("task", "gone"):
+        if bell.kind in ("task", "gone", "text"):
             self._todo.put((bell.kind, bell))
 
     def _pump(self) -> None:
@@ -266,21 +311,38 @@ class Hub:
 
     def _handle(self, batch: list[tuple[str, Any]]) -> None:
         bells: dict[str, tuple[int, int, str | None]] = {}
+        written: set[str] = set()
         for kind, thing in batch:
             if kind == "task":
                 first, last, _ = bells.get(thing.id, (thing.seq, thing.seq, None))
                 bells[thing.id] = (min(first, thing.seq), max(last, thing.seq), thing.owner)
+            elif kind == "text":
+                written.add(thing.id)
             elif kind == "join":
                 self._for_client(thing, self._join, thing)
             elif kind == "message":
                 client, text = thing
                 self._for_client(client, client.feed.on_message, self.rt, client, text)
+            elif kind == "call":
+                client, action, found = thing
+                if not client.closed:  # else it would be watched for ever
+                    self._for_client(client, action, found)
+            elif kind in HOOKS:
+                self._hook(kind, *thing)
             elif kind == "gone":
                 self._gone(thing)
             elif kind == "left":
                 self._left(thing)
+        if written:  # before the events: a reader of pieces gets the last one ahead of the end
+            self._deliver_text(written)
         if bells:
             self._deliver(bells)
+
+    def _hook(self, name: str, client: Client, *told: Any) -> None:
+        """What only some feeds want to hear."""
+        action = getattr(client.feed, name, None)
+        if action is not None:
+            self._for_client(client, action, self.rt, client, *told)
 
     def _for_client(self, client: Client, action: Callable[..., None], *args: Any) -> None:
         """What fails for one must not take the bells and joins of the others with it."""
@@ -291,10 +353,7 @@ class Hub:
             self.close(client, 1011, "something went wrong on our side")
 
     def _left(self, client: Client) -> None:
-        for topic in [topic for topic, who in self._topics.items() if client in who]:
-            self._topics[topic].discard(client)
-            if not self._topics[topic]:
-                del self._topics[topic]
+        self.unwatch(client, [topic for topic, who in self._topics.items() if client in who])
 
     def _join(self, client: Client) -> None:
         if client.closed:
@@ -305,6 +364,12 @@ class Hub:
     def watch(self, client: Client, topics: Iterable[str]) -> None:
         for topic in topics:
             self._topics[topic].add(client)
+
+    def unwatch(self, client: Client, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._topics[topic].discard(client)
+            if not self._topics[topic]:
+                del self._topics[topic]
 
     def _gone(self, bell: Bell) -> None:
         for client in self._readers(bell.id, bell.owner):
@@ -364,6 +429,24 @@ class Hub:
                 client.moved(task.id, events[-1].seq)
             if client.feed.is_over(task):
                 self.close(client)
+
+    def _deliver_text(self, task_ids: Iterable[str]) -> None:
+        """Text that is being written moves no event: readers who show it get what is new, drawn once for equal ones."""
+        for task_id in task_ids:
+            readers = [client for client in self._topics.get(f"task:{task_id}", ()) if client.feed.shows_text]
+            for task, _ in self._read(self.rt, [(task_id, BEYOND)]) if readers else ():
+                self._fan_out_text(task, readers)
+
+    def _fan_out_text(self, task: Any, readers: list[Client]) -> None:
+        drawn: dict[tuple[str, int, str], tuple[int, bytes]] = {}
+        for client in readers:
+            mark = (client.feed.key, client.written.get(task.id, 0), client.kind)
+            if mark not in drawn:
+                to, messages = client.feed.render_text(self.rt, task, mark[1])
+                drawn[mark] = to, b"".join(encode(client.kind, text, seq) for seq, text in messages)
+            client.written[task.id], data = drawn[mark]
+            if data:
+                self._write(client, data)
 
     def _remember(self, task_id: str, seq: int) -> None:
         self._known[task_id] = max(seq, self._known.get(task_id, 0))
@@ -490,6 +573,8 @@ class Hub:
             self._write(client, client.ws.send(event.response()))
         elif isinstance(event, Pong):
             client.next_ping = time.monotonic() + client.ping_every
+            if event.payload:
+                self._todo.put(("on_pong", (client, bytes(event.payload).decode("utf-8", "replace"))))
         elif isinstance(event, CloseConnection):
             with client.lock:
                 client.closing = True
@@ -511,8 +596,8 @@ class Hub:
         elif event.message_finished:
             text = "".join(client.incoming)
             client.incoming, client.incoming_size = [], 0
-            if self._within_rate(client):
-                self._todo.put(("message", (client, text)))
+            kind = "message" if self._within_rate(client) else "on_limited"
+            self._todo.put((kind, (client, text)))
 
     def _within_rate(self, client: Client) -> bool:
         now = time.monotonic()
@@ -544,11 +629,15 @@ class Hub:
             elif client.ws is not None and now - client.heard > PONG_PATIENCE:
                 self.close(client, 1011, "no answer to ping")
                 self._drop(client)
+            elif client.due_at is not None and now > client.due_at:
+                client.due_at = None
+                self._todo.put(("on_due", (client,)))
             elif client.app_ping_limit is not None and now - client.app_ping > client.app_ping_limit:
                 self.close(client, 1000, "ping timeout")
             elif now >= client.next_ping:
                 client.next_ping = now + client.ping_every
-                self._write(client, client.ws.send(Ping()) if client.ws is not None else b": keep-alive\n\n")
+                if client.ws is not None or not client.kind.startswith("raw"):
+                    self._write(client, client.ws.send(Ping()) if client.ws is not None else b": keep-alive\n\n")
         if now >= self._next_keep:
             self._next_keep = now + KEEP_SEATS_EVERY
             self._keep_seats()
@@ -601,6 +690,8 @@ class Hub:
         self._todo.put(("left", client))
         if client.seats:
             self._chores.put(lambda: self.rt.limits.free_seat(client.seats, client.member))
+        if (left := getattr(client.feed, "left", None)) is not None:
+            self._chores.put(lambda: left(self.rt))
 
     def forget(self, client: Client) -> None:
         """For the fallback transport: its generator ended."""
@@ -608,7 +699,9 @@ class Hub:
 
 
 def encode(kind: str, text: str, seq: int | None = None) -> bytes:
-    """The bytes on the wire: an unmasked WebSocket text frame, or an SSE event without `event:`."""
+    """The bytes on the wire: an unmasked WebSocket text frame, an SSE event without `event:`, or as they are."""
+    if kind.startswith("raw"):
+        return text.encode(errors="replace")
     if kind != "ws":
         head = f"id: {seq}\n" if seq is not None else ""
         return (head + "".join(f"data: {line}\n" for line in text.split("\n")) + "\n").encode(errors="replace")

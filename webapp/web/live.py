@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import queue
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -158,9 +161,55 @@ def open_stream(actor: Actor, feed: Feed, *, headers: dict[str, str] | None = No
     return Response(_drain(hub(), client, stopping), headers=fields)
 
 
-def _take_plain_socket(given: Any, fields: dict[str, str]) -> socket.socket | None:
-    import ssl
+def hold(actor: Actor, feed: Feed) -> Any:
+    """Let a caller wait for an answer whose every byte `feed` writes, head included. The thread is freed where the
+    server lets go of its socket. `feed.left(rt)` is called when the connection is over.
 
+    Raises TooManyRequests when the caller holds too many connections, Unavailable when all do.
+    """
+    seats, member, full = _take_seats(actor)
+    if full == "total":
+        raise Unavailable("too many open connections", retry_after=10)
+    if full is not None:
+        raise TooManyRequests("too many open connections of yours", retry_after=10)
+    given = request.environ.get("gunicorn.socket")
+    taken = socket.socket(fileno=given.detach()) if given is not None and not isinstance(given, ssl.SSLSocket) else None
+    client = Client("raw" if taken else "raw-queue", taken, feed, seats=seats, member=member)
+    _watch(client, actor)
+    hub().adopt(client)
+    if taken is not None:
+        return _Gone()
+    return _relayed(client)
+
+
+def _relayed(client: Client) -> Response:
+    """The answer that the feed writes, through this thread."""
+    stopping = current_app.extensions["runtime"].stopping
+    parts = _drained(hub(), client, stopping)
+    head, _, first = next(parts, b"HTTP/1.1 503 \r\n\r\n").partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    fields = [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name != "Connection"]
+    return Response(itertools.chain([first], parts), int(status.split()[1]), fields)
+
+
+def caller_left() -> Callable[[], bool]:
+    """A function that says if the caller has closed the connection; where that cannot be seen it says no."""
+    given = request.environ.get("gunicorn.socket")
+    if given is None or isinstance(given, ssl.SSLSocket):
+        return lambda: False
+
+    def left() -> bool:
+        try:
+            return bool(given.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    return left
+
+
+def _take_plain_socket(given: Any, fields: dict[str, str]) -> socket.socket | None:
     if isinstance(given, ssl.SSLSocket):
         return None
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
@@ -174,9 +223,11 @@ def _take_plain_socket(given: Any, fields: dict[str, str]) -> socket.socket | No
 
 
 def _drain(the_hub: Hub, client: Client, stopping: Any) -> Iterator[bytes]:
-    import queue
-
     yield b"retry: 3000\n\n"
+    yield from _drained(the_hub, client, stopping)
+
+
+def _drained(the_hub: Hub, client: Client, stopping: Any) -> Iterator[bytes]:
     try:
         while not stopping.is_set():
             try:
@@ -215,6 +266,7 @@ def _take_seats(actor: Actor | None) -> tuple[list[str], str, str | None]:
 
 class _Nothing:
     key = "nothing"
+    shows_text = False
 
     def topics(self) -> list[str]:
         return []
@@ -228,6 +280,9 @@ class _Nothing:
 
     def render(self, rt: Any, task: Any, events: list[Any]) -> list[tuple[int, str]]:
         return []
+
+    def render_text(self, rt: Any, task: Any, after: int) -> tuple[int, list[tuple[int, str]]]:
+        return 0, []
 
     def is_over(self, task: Any) -> bool:
         return True

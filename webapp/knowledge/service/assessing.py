@@ -146,6 +146,24 @@ def overview(ctx: Ctx) -> Overview:
     return Overview(row[0], row[1], round(float(row[2]), 3) if row[2] is not None else None, [int(n) for n in row[3:]])
 
 
+@dataclass(frozen=True)
+class State:
+    """How good and how fresh the documents of one collection are. pages: those that have a live page."""
+
+    assessed: int
+    average: float | None
+    pages: int
+    stale: int
+
+
+def state_of(ctx: Ctx, collection_id: str) -> State:
+    old = Document.url.is_not(None) & _old(fresh.HALF)
+    pages, stale = func.count(Document.url), func.count().filter(old)
+    stmt = select(func.count(Document.quality), func.avg(Document.quality), pages, stale)
+    row = ctx.db.execute(stmt.where(Document.collection_id == collection_id, _readable(ctx))).one()
+    return State(row[0], float(row[1]) if row[1] is not None else None, row[2], row[3])
+
+
 def _readable(ctx: Ctx) -> Any:
     return Document.collection_id.in_(select(Collection.id).where(collections.may_read(ctx.user)))
 
@@ -190,9 +208,12 @@ def stale_count(ctx: Ctx, days: float = fresh.HALF) -> int:
 
 
 def _stale(days: float) -> Any:
-    before = utcnow() - timedelta(days=days)
-    checked = or_(Document.checked_at.is_(None), Document.checked_at < before)
-    return select(Document).where(Document.url.is_not(None), checked).order_by(Document.checked_at, Document.id)
+    return select(Document).where(Document.url.is_not(None), _old(days)).order_by(Document.checked_at, Document.id)
+
+
+def _old(days: float) -> Any:
+    """Not compared with its source for so many days."""
+    return or_(Document.checked_at.is_(None), Document.checked_at < utcnow() - timedelta(days=days))
 
 
 def refresh(rt: Runtime, days: float, limit: int, note: Callable[[str], None] = lambda text: None) -> dict[str, Any]:

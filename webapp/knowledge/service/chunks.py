@@ -14,8 +14,8 @@ from webapp.embedding.distances import Metric
 from webapp.knowledge import chunking
 from webapp.knowledge.chunking import Piece
 from webapp.knowledge.models import Collection
-from webapp.knowledge.ranking import embedding_input
 from webapp.knowledge.service.search import Hit
+from webapp.knowledge.vectors import index_name
 from webapp.summaries import sentences
 
 if TYPE_CHECKING:
@@ -67,21 +67,24 @@ def borders(vectors: Vectors) -> list[float]:
 
 def measure(ctx: Ctx, query: str, hits: list[Hit], metric: Metric) -> list[float | None]:
     """The distance of each hit from the question. The index knows cosines; for vectors of length 1 the Euclidean
-    distance and the product follow from these, the Manhattan distance needs the vectors again."""
+    distance and the product follow from these, the Manhattan distance needs the stored vectors.
+
+    Raises NoModel, and IndexTrouble when the index went away since it was asked.
+    """
     if metric != "manhattan":
         return [_from_cosine(hit.vector, metric) for hit in hits]
     with ctx.rt.unit(write=False) as db:
-        wanted = select(Collection.id, Collection.embedder).where(
-            Collection.id.in_({hit.collection_id for hit in hits})
-        )
-        embedder_of = {row[0]: row[1] for row in db.execute(wanted)}
+        of = Collection.id.in_({hit.collection_id for hit in hits})
+        shelves = list(db.scalars(select(Collection).where(of)))
+    questions = {
+        name: embedding.embed(ctx.rt, name, [query], urgent=True) for name in {one.embedder for one in shelves}
+    }
     found: dict[int, float] = {}
-    for embedder in set(embedder_of.values()):
-        group = [hit for hit in hits if embedder_of.get(hit.collection_id) == embedder]
-        inputs = [embedding_input(hit.title, hit.text) for hit in group]
-        vectors = embedding.embed(ctx.rt, embedder, [query, *inputs], urgent=True)
-        row = distances.between(vectors[:1], vectors[1:], metric)[0]
-        found.update({hit.chunk_id: float(value) for hit, value in zip(group, row, strict=True)})
+    for shelf in shelves:
+        ids = [hit.chunk_id for hit in hits if hit.collection_id == shelf.id]
+        stored = ctx.rt.vectors.stored(index_name(shelf.id, shelf.generation), ids)
+        for ident, vector in stored.items():
+            found[ident] = float(distances.between(questions[shelf.embedder], vector[None, :], metric)[0][0])
     return [found.get(hit.chunk_id) for hit in hits]
 
 

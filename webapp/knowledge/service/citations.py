@@ -102,6 +102,12 @@ def list_(
     return keyset(ctx.db, stmt, Citation.id, cursor=cursor, limit=max(1, min(200, limit)))
 
 
+def of_task(db: Session, owner_id: str | None, task_id: str) -> list[Citation]:
+    """What a task of this owner has cited so far, oldest first."""
+    mine = Citation.owner_id == owner_id if owner_id is not None else Citation.owner_id.is_(None)
+    return list(db.scalars(select(Citation).where(Citation.task_id == task_id, mine).order_by(Citation.id)))
+
+
 def remove(ctx: Ctx, citation_id: str) -> None:
     ctx.db.delete(open_(ctx, citation_id).citation)
     ctx.db.flush()

@@ -173,8 +173,11 @@ def default(ctx: Ctx) -> Collection:
 
 
 def update(ctx: Ctx, collection_id: str, *, name: str | None = None, description: str | None = None,
-           everyone: bool | None = None) -> Collection:  # fmt: skip
-    """Rename, describe, or show to every user. Raises Conflict for a name that is taken."""
+           everyone: bool | None = None, embedder: str | None = None) -> Collection:  # fmt: skip
+    """Rename, describe, show to every user, or have it embedded anew by another embedder, in the background.
+
+    Raises Conflict for a name that is taken, BadRequest for an embedder there is none of.
+    """
     row = writable(ctx, collection_id)
     if name is not None and (name := _checked(name)) != row.name:
         _free(ctx, name)
@@ -183,6 +186,10 @@ def update(ctx: Ctx, collection_id: str, *, name: str | None = None, description
         row.description = description.strip()[:2000]
     if everyone is not None:
         row.everyone = everyone
+    if embedder and embedder != (row.building_embedder or row.embedder):
+        from webapp.knowledge.embed import change
+
+        change(ctx, row, embedder)
     row.updated_at = utcnow()
     ctx.db.flush()
     return row

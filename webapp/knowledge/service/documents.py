@@ -8,13 +8,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.core.db import new_id, utcnow
 from webapp.core.errors import NotFound
-from webapp.knowledge.models import Chunk, Citation, Collection, Document, DocumentVersion, Source, VectorRemoval
+from webapp.knowledge.models import (
+    Chunk,
+    ChunkDraft,
+    Citation,
+    Collection,
+    Document,
+    DocumentVersion,
+    Source,
+    VectorRemoval,
+)
 from webapp.knowledge.service.pieces import Cutter, Piece
 
 if TYPE_CHECKING:
@@ -93,30 +102,41 @@ def store_many(
 
 
 def _store_unit(rt: Runtime, collection_id: str, incoming: Sequence[Incoming], source_id: str | None) -> list[Stored]:
-    with rt.unit(write=False) as db:
-        embedder = db.scalar(select(Collection.embedder).where(*_there(collection_id)))
-        if embedder is None:
-            raise _gone()
-        known = _known(db, collection_id, [_key(one.key) for one in incoming])
-    cutter = Cutter(rt, embedder)
-    ready = [_prepare(cutter, one, known.get(_key(one.key))) for one in incoming]
-    for attempt in (1, 2):
+    cutter: Cutter | None = None
+    ready: list[_Ready] = []
+    for attempt in range(1, 6):
+        if cutter is None:
+            with rt.unit(write=False) as db:
+                embedder = _embedder(db, collection_id)
+                known = _known(db, collection_id, [_key(one.key) for one in incoming])
+            cutter = Cutter(rt, embedder)
+            ready = [_prepare(cutter, one, known.get(_key(one.key))) for one in incoming]
         try:
             with rt.unit() as db:
                 # A share of the row's lock: whoever removes the collection waits for us, or we see that it is gone.
-                if db.scalar(select(Collection.id).where(*_there(collection_id)).with_for_update(read=True)) is None:
-                    raise _gone()
+                if _embedder(db, collection_id, lock=True) != embedder and attempt < 5:
+                    cutter = None  # another was chosen while we cut for this one
+                    continue
                 if source_id is not None and db.get(Source, source_id) is None:
                     source_id = None  # removed while it was being read
                 return _Unit(db, cutter, collection_id, source_id).keep(ready)
         except IntegrityError:
-            if attempt == 2:
-                raise  # two writers met at the same key; the second time it is there and found
+            if attempt == 5:
+                raise  # two writers met at the same key; the next time it is there and found
     raise AssertionError("unreachable")
 
 
 def _there(collection_id: str) -> tuple[Any, ...]:
     return Collection.id == collection_id, Collection.removed_at.is_(None)
+
+
+def _embedder(db: Session, collection_id: str, *, lock: bool = False) -> str:
+    """For whom passages are cut: whoever is to serve."""
+    stmt = select(func.coalesce(Collection.building_embedder, Collection.embedder)).where(*_there(collection_id))
+    found: str | None = db.scalar(stmt.with_for_update(read=True) if lock else stmt)
+    if found is None:
+        raise _gone()
+    return found
 
 
 def _gone() -> NotFound:
@@ -267,7 +287,10 @@ def _touch(db: Session, row: Document, one: _Ready, source_id: str | None) -> No
     given = one.given
     if row.title != one.title:
         row.title, row.pending_chunks = one.title, row.chunk_count  # an embedder reads the title too
-        db.execute(update(Chunk).where(Chunk.document_id == row.id).values(title=one.title, generation=0))
+        for model in (Chunk, ChunkDraft):
+            # another number each time: who is embedding it with the old title notices (`embed.mark`)
+            forgotten = case((model.generation > 0, -1), else_=model.generation - 1)
+            db.execute(update(model).where(model.document_id == row.id).values(title=one.title, generation=forgotten))
     _describe(row, given)
     row.source_id = source_id or row.source_id
 
@@ -292,9 +315,10 @@ def _chunk(row: Document, number: int, piece: Piece, text: str) -> dict[str, Any
 
 def forget_chunks(db: Session, document_ids: Sequence[str]) -> None:
     """Remove the chunks of documents and note that their vectors must go too, whether or not they are there yet."""
-    leaving = select(Chunk.id, Chunk.collection_id).where(Chunk.document_id.in_(document_ids))
-    db.execute(insert(VectorRemoval).from_select(["chunk_id", "collection_id"], leaving))
-    db.execute(delete(Chunk).where(Chunk.document_id.in_(document_ids)))
+    for model in (Chunk, ChunkDraft):
+        leaving = select(model.id, model.collection_id).where(model.document_id.in_(document_ids))
+        db.execute(insert(VectorRemoval).from_select(["chunk_id", "collection_id"], leaving))
+        db.execute(delete(model).where(model.document_id.in_(document_ids)))
 
 
 def _prune(db: Session, document_id: str) -> None:

@@ -72,6 +72,8 @@ def _open(task: TaskRun, wanted: list[str]) -> list[str]:
     At a first attempt also those that failed: then somebody asked for the whole task to be tried again.
     """
     states = ("new", "reading", "failed") if task.attempt == 1 else ("new", "reading")
+    if task.attempt == 1:
+        sources.take_over(task.rt, task.params["collection_id"], wanted, task.id)
     with task.rt.unit(write=False) as db:
         stmt = select(Source.id).where(Source.id.in_(wanted), Source.task_id == task.id)
         there = set(db.scalars(stmt.where(Source.state.in_(states))))
@@ -113,7 +115,8 @@ def _read_one(task: TaskRun, source: Source) -> AppError | None:
 
 
 def _with_advice(exc: AppError) -> str:
-    return f"{exc.message} {exc.suggestion}" if exc.suggestion else exc.message
+    stop = "" if exc.message.endswith((".", "!", "?")) else "."
+    return f"{exc.message}{stop} {exc.suggestion}" if exc.suggestion else exc.message
 
 
 def _stored(task: TaskRun, source: Source) -> Stored:
@@ -135,7 +138,7 @@ def _uploaded(task: TaskRun, source: Source) -> Incoming:
     from webapp.files import service as files
 
     name, content_type, data = files.load(task.rt, source.owner_id, source.upload_id or "")
-    found = extract(data, filename=name, content_type=content_type, cancelled=task.stopped,
+    found = extract(data, filename=name, content_type=content_type, recordings=True, cancelled=task.stopped,
                     timeout=min(120.0, task.remaining()))  # fmt: skip
     title = source.config.get("title") or found.title or name
     meta = found.meta | ({"file": name} if source.kind == "upload" else {})
@@ -152,7 +155,7 @@ def _fetched(task: TaskRun, source: Source) -> Incoming:
         raise _Unchanged(known.id)
     if page.status >= 400:
         raise _refused(page)
-    found = extract(page.body, content_type=page.content_type, charset=page.charset, url=page.url,
+    found = extract(page.body, content_type=page.content_type, charset=page.charset, url=page.url, recordings=True,
                     cancelled=task.stopped, timeout=min(60.0, task.remaining()))  # fmt: skip
     cut = ["The page is very large; only its beginning was read."] if page.truncated else []
     incoming = _incoming(found, found.title or page.url)
@@ -206,7 +209,8 @@ def _settle(
 def _told(task: TaskRun, wanted: list[str]) -> dict[str, Any]:
     """What the task's page shows: a line for each source and the sums. Raises Invalid when nothing could be read."""
     with task.rt.unit(write=False) as db:
-        rows = {row.id: row for row in db.scalars(select(Source).where(Source.id.in_(wanted)))}
+        of = (Source.id.in_(wanted), Source.collection_id == task.params["collection_id"])
+        rows = {row.id: row for row in db.scalars(select(Source).where(*of))}
     items, counts = [], {"new": 0, "changed": 0, "unchanged": 0, "duplicate": 0, "failed": 0, "removed": 0}
     for ident in wanted:
         row = rows.get(ident)

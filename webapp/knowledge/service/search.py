@@ -21,7 +21,7 @@ from webapp.core.context import Ctx
 from webapp.core.db import iso, utcnow
 from webapp.core.errors import BadRequest, NotFound, Unavailable
 from webapp.knowledge import keywords, ranking
-from webapp.knowledge.models import Chunk, Collection, Document, SearchEvent
+from webapp.knowledge.models import Chunk, ChunkDraft, Collection, Document, SearchEvent
 from webapp.knowledge.ranking import Ranked
 from webapp.knowledge.service import collections as shelves
 from webapp.knowledge.service.filters import Filters
@@ -305,26 +305,33 @@ def _hits(
 def _documents(db: Session, scope: _Scope, ids: list[int], where: ColumnElement[bool] | None) -> dict[int, str]:
     """Passage -> document, of those whose row is there and in the scope."""
     found: dict[int, str] = {}
-    for start in range(0, len(ids), 500):
-        wanted = Chunk.id.in_(ids[start : start + 500]), Chunk.collection_id.in_(scope.ids)
-        stmt = select(Chunk.id, Chunk.document_id).where(*wanted)
-        if where is not None:
-            stmt = stmt.join(Document, Document.id == Chunk.document_id).where(where)
-        found.update((row[0], row[1]) for row in db.execute(stmt))
+    for model in (Chunk, ChunkDraft):  # drafts: in the moment when passages cut for another embedder change places
+        ids = [one for one in ids if one not in found]
+        for start in range(0, len(ids), 500):
+            wanted = model.id.in_(ids[start : start + 500]), model.collection_id.in_(scope.ids)
+            stmt = select(model.id, model.document_id).where(*wanted)
+            if where is not None:
+                stmt = stmt.join(Document, Document.id == model.document_id).where(where)
+            found.update((row[0], row[1]) for row in db.execute(stmt))
     return found
 
 
 def _rows(db: Session, ids: list[int]) -> dict[int, tuple[Any, Any]]:
-    stmt = select(Chunk, Document).join(Document, Document.id == Chunk.document_id).where(Chunk.id.in_(ids))
-    return {chunk.id: (chunk, document) for chunk, document in db.execute(stmt)}
+    found: dict[int, tuple[Any, Any]] = {}
+    for model in (Chunk, ChunkDraft):
+        if missing := [one for one in ids if one not in found]:
+            stmt: Any = select(model, Document).join(Document, Document.id == model.document_id)
+            for passage, document in db.execute(stmt.where(model.id.in_(missing))):
+                found[passage.id] = (passage, document)
+    return found
 
 
-def _hit(one: Ranked, chunk: Chunk, document: Document, query: str, more: int) -> Hit:
+def _hit(one: Ranked, chunk: Chunk | ChunkDraft, document: Document, query: str, more: int) -> Hit:
     return Hit(
         document_id=document.id, chunk_id=chunk.id, version_id=chunk.version_id, collection_id=chunk.collection_id,
         title=document.title, url=document.url, heading=chunk.heading, text=chunk.text, start=chunk.start,
         end=chunk.end, position=chunk.position, score=one.fused, keyword=one.keyword, vector=one.vector,
-        fused=one.fused, snippet=snippet(chunk.text, query), more=more, language=document.language,
+        fused=one.fused, snippet=snippet(chunk.text, query, under=chunk.heading.rpartition(" > ")[2] or document.title), more=more, language=document.language,
         content_type=document.content_type, published=document.published, fetched_at=document.fetched_at,
         quality=document.quality, source_id=document.source_id,
     )  # fmt: skip

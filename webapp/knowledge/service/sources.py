@@ -181,7 +181,14 @@ def add_files(ctx: Ctx, collection_id: str, files: Iterable[File]) -> tuple[list
 def _keep(ctx: Ctx, given: File) -> Any:
     from webapp.files import service as files
 
-    return files.store(ctx, given.stream, given.name, given.content_type)
+    return files.store(ctx, given.stream, given.name, given.content_type, accepted())
+
+
+def accepted() -> frozenset[str]:
+    """Endings of the files that are read; of recordings what they say about themselves."""
+    from webapp.extraction.service import ACCEPTED, RECORDINGS
+
+    return frozenset(ACCEPTED) | RECORDINGS
 
 
 def _collection(ctx: Ctx, collection_id: str) -> Collection:
@@ -249,6 +256,28 @@ def _started(ctx: Ctx, sources: Sequence[Source], task: dict[str, Any]) -> str:
         one.state, one.error, one.task_id = "new", None, task["id"]
     ctx.db.flush()
     return str(task["id"])
+
+
+def take_over(rt: Runtime, collection_id: str, source_ids: Sequence[str], task_id: str) -> None:
+    """Give those of the sources to a task that no other task has: it was started by its kind's name, or tried again."""
+    from webapp.tasks import service as tasks
+
+    of = (Source.id.in_(source_ids), Source.collection_id == collection_id, Source.kind.not_in(CRAWLED))
+    with rt.unit() as db:
+        others = [row for row in db.scalars(select(Source).where(*of)) if row.task_id != task_id]
+        active = tasks.active_of(db, {row.task_id for row in others if row.task_id})
+        for row in others:
+            if row.task_id not in active:
+                row.state, row.error, row.task_id = "new", None, task_id
+
+
+def check_ids(ctx: Ctx, collection_id: str, source_ids: Sequence[str]) -> None:
+    """Raises NotFound, Forbidden for the collection, and NotFound if one of the sources is not in it."""
+    row = collections.writable(ctx, collection_id)
+    wanted = set(source_ids)
+    of = select(func.count()).where(Source.collection_id == row.id, Source.id.in_(wanted))
+    if ctx.db.scalar(of) != len(wanted):
+        raise NotFound("there is no such source in this collection")
 
 
 def settle(rt: Runtime, source_id: str, task_id: str, state: str, error: str | None = None,

@@ -72,11 +72,29 @@ def pages(ctx: Ctx, start: int, limit: int, *, ids: Any = None, collection_id: s
     return count, list(ctx.db.scalars(stmt.order_by(Document.id.desc()).offset(start).limit(limit)))
 
 
+def known_among(ctx: Ctx, addresses: Sequence[str]) -> set[str]:
+    """Those of the addresses that a collection the caller may read has as a page."""
+    found: set[str] = set()
+    for start in range(0, len(addresses), 500):
+        some = addresses[start : start + 500]
+        stmt = _readable(ctx).with_only_columns(Document.url, Document.key)
+        for url, key in ctx.db.execute(stmt.where(Document.url.in_(some) | Document.key.in_(some))):
+            found |= {url or "", key}
+    return found
+
+
+def texts(ctx: Ctx, version_ids: Sequence[str]) -> dict[str, str]:
+    """version id -> its text, of documents the caller may read."""
+    mine = select(DocumentVersion.id, DocumentVersion.text).join(Document, Document.id == DocumentVersion.document_id)
+    of = mine.join(Collection, Collection.id == Document.collection_id).where(DocumentVersion.id.in_(version_ids))
+    return {row[0]: row[1] for row in ctx.db.execute(of.where(may_read(ctx.user)))}
+
+
 def page(ctx: Ctx, document_id: str) -> tuple[Document, DocumentVersion | None]:
     """A page with its current text. Raises NotFound for a stranger's, exactly as for none."""
     row = ctx.db.scalar(_readable(ctx).where(Document.id == document_id[:40]))
     if row is None:
-        raise NotFound("there is no such page")
+        raise NotFound("there is no such page", code="page_not_found")
     return row, ctx.db.get(DocumentVersion, row.version_id) if row.version_id else None
 
 

@@ -60,6 +60,24 @@ SHOWN: dict[str, tuple[str, ...]] = {
                "heading", "text", "generation"),
     "citations": ("id", "owner_id", "document_id", "version_id", "start", "end", "quote", "claim", "verdict",
                   "score", "method", "task_id", "created_at"),
+    "chunk_drafts": ("id", "collection_id", "document_id", "version_id", "position", "start", "end", "tokens", "title",
+                     "heading", "text", "generation"),
+    "agents": ("id", "owner_id", "name", "description", "prompt", "model_name", "config", "is_active",
+               "created_at", "updated_at"),
+    # Without the link that opens a shared conversation to whoever has it.
+    "conversations": ("id", "owner_id", "external_id", "kind", "session_type", "title", "status", "model_name", "agent_id",
+                      "attachments_id", "head_id", "last_seq", "last_message_at", "pinned", "shared_at", "created_at",
+                      "updated_at", "removed_at"),
+    "messages": ("id", "conversation_id", "seq", "parent_id", "role", "agent", "content", "state", "task_id", "sources",
+                 "checks", "route", "metrics", "error", "is_deleted", "edited_at", "created_at", "updated_at"),
+    "omeruta_chats": ("task_id", "owner_id", "name", "include_quality", "routed", "told"),
+    "feedback": ("id", "owner_id", "content_id", "message_id", "feedback_type", "rating", "reason", "confidence_rating",
+                 "comment", "created_at", "updated_at"),
+    "model_servers": ("id", "name", "url", "is_active", "created_at"),
+    "model_defaults": ("task_type", "model", "updated_at"),
+    "model_calls": ("id", "owner_id", "model", "family", "task_type", "ok", "finish", "prompt_tokens", "completion_tokens",
+                    "seconds", "load_seconds", "first_token_seconds", "prompt_seconds", "generate_seconds", "task_id",
+                    "at"),
 }  # fmt: skip
 # Beside the list above, in case somebody lists one by mistake (a test holds them together).
 SECRET = re.compile(r"password|secret|token_hash|key_hash|cipher|private|fingerprint|(^|_)body$|^key$")

@@ -1,0 +1,199 @@
+"""A local model through the product beside the bare loop of its library: tokens a second, first token, stopping.
+
+The bare loop is what a script would do with the same file, threads and window: load, read the prompt, sample, write.
+Both run in turn in each round, so that a slower moment of the machine hits both. The file has TinyLlama's shape and
+random weights (BENCH_GGUF names another one): it shows speed and plumbing, never quality.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness as h
+from benchmarks.harness import Report
+
+TOKENS = 48
+PROMPT = "the of and to in is that for it as was on with be by at from this " * 6
+
+
+def run(report: Report, quick: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        models.mkdir()
+        _file(models / "bench.gguf", quick)
+        rt = _runtime(Path(folder), models)
+        try:
+            rounds = _rounds(rt, models / "bench.gguf", 2 if quick else 3)
+            report.raw["rounds"] = rounds
+            _speeds(report, rounds)
+            _stops(report, rt, quick)
+        finally:
+            rt.close()
+    report.notes.append(
+        f"{TOKENS} tokens after a prompt of {rounds[0]['prompt_tokens']:.0f}, {os.cpu_count()} cores, ctransformers"
+    )
+
+
+def _file(path: Path, quick: bool) -> None:
+    """Of the shared tool, else of the tests' own tiny file."""
+    given, tool = os.environ.get("BENCH_GGUF"), h.SHARED / "tools/make_tiny_gguf.py"
+    if given:
+        path.symlink_to(Path(given).resolve())
+    elif tool.is_file() and importlib.util.find_spec("gguf"):
+        shape = "tiny" if quick else "tinyllama"
+        subprocess.run([sys.executable, str(tool), str(path), "--type", "Q4_0", "--shape", shape], check=True)
+    else:
+        from tests.fakes import tiny_gguf
+
+        tiny_gguf.write(path)
+
+
+def _runtime(folder: Path, models: Path) -> Any:
+    from webapp import runtime, settings
+    from webapp.core import migrate
+
+    rt = runtime.build(settings.load({"BRAINSTEM_HOME": str(folder / "home"), "BRAINSTEM_MODELS_DIR": str(models),
+                                      "BRAINSTEM_MODEL_LIBRARY": "ctransformers"}))  # fmt: skip
+    migrate.upgrade(rt.engine)
+    return rt
+
+
+# -- speed -----------------------------------------------------------------------------------------------------------
+
+
+def _rounds(rt: Any, path: Path, count: int) -> list[dict[str, float]]:
+    """The order changes from round to round. Each prompt begins with other words, so that nothing of it is kept."""
+    bare = Bare(rt, path)
+    try:
+        _product(rt, "warm")
+        found = []
+        for number in range(count):
+            words = f"round {number} {PROMPT}"
+            sides = [("product", lambda w=words: _product(rt, w)), ("bare", lambda w=words: bare.run(w))]
+            one: dict[str, float] = {}
+            for name, work in sides if number % 2 else reversed(sides):
+                one |= {f"{name}_{key}": value for key, value in work().items()}  # type: ignore[no-untyped-call]
+            found.append(one | {"prompt_tokens": one["product_prompt"]})
+        return found
+    finally:
+        bare.close()
+
+
+def _product(rt: Any, words: str) -> dict[str, float]:
+    """What a caller sees: from the call to the first text, and from there to the end."""
+    from webapp.engines import service
+
+    times: list[float] = []
+    began = time.perf_counter()
+    done = service.generate(
+        rt, "ggml:bench.gguf", _request(words), on_text=lambda text: times.append(time.perf_counter())
+    )
+    ended = time.perf_counter()
+    tokens = done.completion_tokens or 0
+    return {
+        "first": times[0] - began,
+        "rate": (tokens - 1) / (ended - times[0]),
+        "prompt": float(done.prompt_tokens or 0),
+    }
+
+
+def _request(words: str, tokens: int = TOKENS) -> Any:
+    from webapp.engines.base import Request
+
+    return Request(({"role": "user", "content": words},), max_tokens=tokens, temperature=0.0, seed=1)
+
+
+class Bare:
+    """The library in a process of its own with nothing around it; the parent only starts each run."""
+
+    def __init__(self, rt: Any, path: Path) -> None:
+        from webapp.engines import local
+
+        self.arguments = [str(path), str(local.threads_for(rt)), "2048"]
+        self.process = subprocess.Popen([sys.executable, "-c", LOOP, *self.arguments], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(h.ROOT)})  # fmt: skip
+        assert self._line() == "ready"
+
+    def run(self, words: str) -> dict[str, float]:
+        import json
+
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([words, TOKENS]) + "\n")
+        self.process.stdin.flush()
+        found: dict[str, float] = json.loads(self._line())
+        return found
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+# Tokens of the prompt are made as the product makes them; from there on it is the library alone.
+LOOP = """
+import json, sys, time
+from ctransformers import LLM, Config
+from webapp.engines.ggml_child import Model
+path, threads, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+model = Model(path, threads, context)
+llm = model.llm
+print("ready", flush=True)
+for line in sys.stdin:
+    words, tokens = json.loads(line)
+    ids = model._prompt([{"role": "user", "content": words}])
+    began = time.perf_counter()
+    llm.eval(list(llm.prepare_inputs_for_generation(ids, reset=True)))
+    first = None
+    for count in range(tokens):
+        token = llm.sample(temperature=0.0, top_k=1, top_p=0.95, seed=1)
+        llm.detokenize([token], decode=False)
+        first = first or time.perf_counter()
+        if llm.is_eos_token(token):
+            break
+        llm.eval([token])
+    print(json.dumps({"first": first - began, "rate": count / (time.perf_counter() - first)}), flush=True)
+"""
+
+
+def _speeds(report: Report, rounds: list[dict[str, float]]) -> None:
+    ratio = h.median(one["product_rate"] / one["bare_rate"] for one in rounds)
+    product, bare = (h.median(one[f"{side}_rate"] for one in rounds) for side in ("product", "bare"))
+    report.add("tokens a second", f"{product:.1f}", f"bare loop {bare:.1f}", f"{ratio:.3f}", ">= 0.95", ratio >= 0.95)
+    later = h.median(one["product_first"] - one["bare_first"] for one in rounds)
+    product, bare = (h.median(one[f"{side}_first"] for one in rounds) for side in ("product", "bare"))
+    report.add("first token", f"{1000 * product:.0f} ms", f"bare loop {1000 * bare:.0f} ms", f"{1000 * later:+.0f} ms",
+               "<= +50 ms", later <= 0.05)  # fmt: skip
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+def _stops(report: Report, rt: Any, quick: bool) -> None:
+    """Cancelled in the middle of reading a prompt of about 1,000 tokens, at several moments; and while writing."""
+    from webapp.engines import service
+
+    words = "stop " + "the of and to in is that for it as " * (10 if quick else 100)
+    [count] = service.engine(rt, "ggml:bench.gguf").count([words])
+    took = [_stop(rt, f"{number} {words}", 0.05 if quick else 1.0 + number) for number in range(2 if quick else 5)]
+    report.add(
+        f"cancel while reading {count:,} tokens, slowest", f"{max(took):.2f} s", goal="<= 2 s", ok=max(took) <= 2.0
+    )
+
+
+def _stop(rt: Any, words: str, after: float) -> float:
+    """Seconds from the cancel to the end of the call."""
+    from webapp.engines import service
+
+    began = time.perf_counter()
+    service.generate(rt, "ggml:bench.gguf", _request(words), cancelled=lambda: time.perf_counter() - began > after)
+    return max(0.0, time.perf_counter() - began - after)

@@ -1,0 +1,114 @@
+"""The pages without any script: forms lead on, mistakes come back with their words, a link shows a branch and no more."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.chat.conftest import Answer, Pen, Sentence, Source
+from tests.fakes.site import Site
+
+
+@pytest.fixture
+def browser(site: Site, pen: Pen) -> Any:
+    pen.script = lambda **_: Answer("So it is [1]. Penguins fly. [?]", (Sentence("Penguins fly.", (), "unsupported"),),
+                                    (Source(1, quote="the very words", citation_id="c1"),), confidence=0.9)  # fmt: skip
+    return site.program(site.cast.alice)  # shows a token, so that forms need none
+
+
+def ask(site: Site, browser: Any, text: str = "Is it so?") -> str:
+    """The path of the conversation, answered."""
+    answer = browser.post("/chat", data={"text": text})
+    assert answer.status_code == 303
+    site.lab.run_all("interactive")
+    return str(answer.location)
+
+
+def test_a_question_makes_a_conversation_and_is_answered(site: Site, browser: Any) -> None:
+    path = ask(site, browser)
+    page = browser.get(path).text
+    assert "<title>Is it so? · Brainstem</title>" in page
+    assert "1 unsupported" in page
+    assert "High confidence" in page
+    assert "Extractive" in page
+    [href] = set(re.findall(r'href="(/chat/messages/[^"]+/sources/1)"', page))
+    source = browser.get(href).text
+    assert "the very words" in source
+    assert "https://example.org/a" in source
+    assert browser.get(href, headers={"HX-Request": "true"}).text.lstrip().startswith("<div")
+    assert browser.get(href[:-1] + "2").status_code == 404
+
+
+def test_nothing_written_comes_back_with_a_word(site: Site, browser: Any) -> None:
+    answer = browser.post("/chat", data={"text": "  "})
+    assert answer.status_code == 422
+    assert "Write a question first." in answer.text
+    answer = browser.post(ask(site, browser), data={"text": ""})
+    assert answer.status_code == 422
+
+
+def test_the_home_page_s_box_can_ask(site: Site, browser: Any) -> None:
+    assert 'formaction="/chat"' in browser.get("/").text
+    answer = browser.post("/chat", data={"content": "From the home page?", "kind": "summary"})
+    assert answer.status_code == 303
+    assert "From the home page?" in browser.get(answer.location).text
+    assert any(one["title"] == "From the home page?" for one in browser.get("/palette?q=home").json["items"])
+
+
+def test_a_shared_page_has_no_door_to_anything_else(site: Site, browser: Any) -> None:
+    path = ask(site, browser)
+    assert browser.post(f"{path}/share").status_code == 303
+    [link] = set(re.findall(r'value="http://localhost(/shared/[^"]+)"', browser.get(path).text))
+    browser.post(path, data={"text": "Private afterwards?"})
+    reader = site.client
+    answer = reader.get(link)
+    assert answer.headers["X-Robots-Tag"] == "noindex, nofollow"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "Private afterwards" not in answer.text
+    main = answer.text.split("<main")[1]
+    assert "/chat/" not in main
+    assert "/knowledge/" not in main
+    assert path.rsplit("/", 1)[1] not in answer.text, "not even its id"
+    [source] = set(re.findall(r'href="(/shared/[^"]+/sources/1)"', main))
+    shown = reader.get(source).text
+    assert "the very words" in shown
+    assert "/knowledge/citations" not in shown
+    assert browser.post(f"{path}/unshare").status_code == 303
+    assert reader.get(link).status_code == 404
+    assert reader.get(source).status_code == 404
+
+
+def test_deleted_undone_renamed_pinned_exported(site: Site, browser: Any) -> None:
+    path = ask(site, browser)
+    gone = browser.post(f"{path}/delete").location
+    assert "was deleted" in browser.get(gone).text
+    assert browser.get(path).status_code == 404
+    assert browser.post(f"{path}/restore").status_code == 303
+    browser.post(f"{path}/rename", data={"title": '"><img src=x onerror=alert(1)>{{7*7}}'})
+    browser.post(f"{path}/pin", data={"pinned": "1"})
+    page = browser.get(path).text
+    assert "<img src=x" not in page
+    assert "{{7*7}}" in page
+    assert "Unpin" in page
+    export = browser.get(f"{path}/export.md")
+    assert export.headers["Content-Disposition"].startswith("attachment; ")
+    assert "the very words" in export.text
+    assert browser.get(f"{path}/export.json").json["messages"][1]["state"] == "done"
+    assert browser.get(f"{path}/export.exe").status_code == 400
+
+
+def test_polling_stops_when_the_answer_is_there(site: Site, browser: Any) -> None:
+    path = browser.post("/chat", data={"text": "Later?"}).location
+    page = browser.get(path).text
+    [poll] = re.findall(r'data-live-poll="([^"]+)"', page)
+    before = browser.get(poll)
+    assert before.status_code == 200
+    site.lab.run_all("interactive")
+    after = browser.get(poll)
+    assert after.status_code == 286
+    seqs = [int(re.findall(r'data-live-seq="(\d+)"', one.text)[0]) for one in (before, after)]
+    assert seqs[1] > seqs[0] > 0, "else the page would take it for old"
+    question = re.findall(r'data-question="([^"]+)"', page)[0]
+    assert browser.get(f"/chat/messages/{question}").status_code == 404, "only answers are polled"

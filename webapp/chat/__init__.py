@@ -1,0 +1,1 @@
+"""Conversations: questions, answers as they are written, branches, sharing and export."""

@@ -1,0 +1,1 @@
+"""What people say about answers: a thumb, a reason, a correction."""
