@@ -83,6 +83,7 @@ def test_from_a_question_to_the_marked_words_by_keyboard(tab: Watched, shelf: An
     page.get_by_role("button", name="Add text").click()
     expect(page.locator(".k-doc")).to_have_count(1)
     page.get_by_role("link", name="Search it").click()
+    expect(page.locator("#find-q")).to_be_focused()
     page.keyboard.type("how many cups of oil")
     hit = page.locator(".hit").first
     expect(hit).to_contain_text("ten · two cups")

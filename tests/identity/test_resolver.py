@@ -336,7 +336,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("header", "expected"),
         [(None, None), ("", None), ("Bearer abc", "abc"), ("bearer abc", "abc"), ("BEARER  abc ", "abc"),
-         ("Bearer", ""), ("Bearer ", ""), ("Basic YWJj", "Basic YWJj"), ("abc", "abc")],
+         ("Bearer", None), ("Bearer ", None), ("Basic YWJj", "Basic YWJj"), ("abc", "abc")],
     )  # fmt: skip
     def test_the_authorization_header(self, header: str | None, expected: str | None) -> None:
         headers = {} if header is None else {"Authorization": header}

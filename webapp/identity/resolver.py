@@ -54,9 +54,8 @@ class Values(Protocol):
 
 def read(headers: Values, query: Values, session: str | None, *, reading: bool) -> Credentials:
     """`reading` is True for GET, HEAD and sockets: only there `?token=` is a credential (contract C03)."""
-    bearer = _bearer(headers.get("Authorization"))
     return Credentials(
-        bearer=None if bearer == "" and session else bearer,
+        bearer=_bearer(headers.get("Authorization")),
         api_key_header=headers.get("X-API-Key"),
         query_token=query.get("token") if reading else None,
         session_cookie=session,
@@ -66,13 +65,13 @@ def read(headers: Values, query: Values, session: str | None, *, reading: bool) 
 def _bearer(header: str | None) -> str | None:
     """The value after `Bearer`, else the whole header: a bare key, or a scheme of others that matches nothing.
 
-    `Bearer` with nothing after it is a wrong credential, unless a session's cookie comes with it: scripts that were made
-    for a token send the empty one from our own pages.
+    `Bearer` with nothing after it shows nothing: scripts that were made for a token send it so from our own pages, where
+    the session's cookie or this machine says who asks. It frees of no check that a foreign page has to pass.
     """
     if not header:
         return None
     scheme, _, value = header.partition(" ")
-    return value.strip() if scheme.lower() == "bearer" else header
+    return (value.strip() or None) if scheme.lower() == "bearer" else header
 
 
 def resolve(rt: Runtime, db: Session, shown: Credentials) -> Actor:
