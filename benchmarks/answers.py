@@ -11,7 +11,6 @@ another folder laid out like the developers' half (squad/); then all of it is me
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import tempfile
@@ -26,7 +25,6 @@ from benchmarks.harness import Report
 from benchmarks.retrieval import Shelf, _runtime, load, normal
 from webapp.answers import confidence, evidence, extractive, service
 
-DEVELOPERS = h.SHARED / "data"
 DECLINED = 0.025  # of the answerable questions, on the half that is fitted on
 MOST, UNANSWERABLE = 1000, 400  # questions; about an article that does not answer them
 
@@ -125,11 +123,11 @@ def library(data: Path, measured: Sequence[int], dealt: int) -> Iterator[Library
 
 
 def run(report: Report, quick: bool) -> None:
-    data = Path(os.environ.get("BENCH_DATA", DEVELOPERS))
+    data = h.DATA
     if not (data / "squad").is_dir():
         report.notes.append(f"no data: {data / 'squad'} is not there (set BENCH_DATA)")
         return
-    fitted = data.resolve() == DEVELOPERS.resolve()
+    fitted = data.resolve() == h.DEVELOPERS.resolve()
     measured, dealt = ((1, 3), 4) if fitted else ((0, 1), 2)
     with library(data, measured, dealt) as books:
         rows, others = books.questions, books.others
@@ -237,7 +235,7 @@ class Measured(NamedTuple):
 
 
 def fit() -> None:
-    with library(DEVELOPERS, (0, 2), 4) as books:
+    with library(h.DEVELOPERS, (0, 2), 4) as books:
         rows = [_measured(books, asked) for row in books.questions
                 for asked in (books.asked(row, books.part[article(row["pid"])]), books.without(row))]  # fmt: skip
     print_fitted(rows)

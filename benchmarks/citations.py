@@ -4,7 +4,7 @@ SQuAD holds questions with answers, which a few rules turn into sentences that t
 support: the same sentence with another answer of the passage, another number, a negation, or beside another passage of
 the article; and questions that the passage does not answer, with one of its other answers. Articles are split in two by
 their order: coefficients and thresholds come from the first half (`--fit`), what is printed from the second.
-BRAINSTEM_BENCH_DATA names another folder of the same format; then all of it is measured.
+BENCH_DATA names another folder of the same format; then all of it is measured.
 
     python -m benchmarks citations
     python -m benchmarks.citations --fit        prints the constants of webapp/knowledge/checking.py
@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import re
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import harness as h
 from benchmarks.harness import Report
 from webapp.knowledge import checking
 
-DATA = Path(os.environ.get("BRAINSTEM_BENCH_DATA", h.SHARED / "data"))
+DATA = h.DATA
 MOST = 4000  # claims of each group in a half
 AUXILIARY = {"do": "", "does": "", "did": ""}
 
@@ -211,7 +209,7 @@ def _mixed(made: dict[str, list[Row]], rng: random.Random) -> list[Row]:
 
 def halves() -> tuple[set[str], set[str]]:
     articles = sorted({row["pid"].split("#")[0] for row in load("squad/passages.jsonl.gz")})
-    if "BRAINSTEM_BENCH_DATA" in os.environ:
+    if DATA.resolve() != h.DEVELOPERS.resolve():
         return set(), set(articles)
     return set(articles[0::2]), set(articles[1::2])
 

@@ -2,7 +2,7 @@
 every file.
 
 Peers in the same run: trafilatura as it comes, readability-lxml if it is installed. Measures as in the shared scripts:
-articles by words in groups of four, segments by wanted and unwanted strings. BRAINSTEM_BENCH_DATA names another folder
+articles by words in groups of four, segments by wanted and unwanted strings. BENCH_DATA names another folder
 of the same format (webextract, pdfs, office, feeds, ocr).
 """
 
@@ -12,13 +12,11 @@ import base64
 import gzip
 import json
 import logging
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from benchmarks import harness as h
@@ -28,7 +26,7 @@ from webapp.extraction import markdown
 from webapp.extraction.service import extract
 from webapp.knowledge.quality import assess
 
-DATA = Path(os.environ.get("BRAINSTEM_BENCH_DATA", h.SHARED / "data"))
+DATA = h.DATA
 FOLDERS = ("pdfs", "office", "ocr", "speech", "tables")
 WORD = re.compile(r"\w+")
 

@@ -23,6 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("BRAINSTEM_SHARED", ROOT.parent / "shared"))
+DEVELOPERS = SHARED / "data"  # what choices and thresholds were made on
+DATA = Path(os.environ.get("BENCH_DATA") or DEVELOPERS)  # or another folder laid out like it
 RESULTS = ROOT / "bench-results"
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 PLUGINS = ",".join(

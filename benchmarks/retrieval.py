@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import os
 import random
 import re
 import string
@@ -34,7 +33,7 @@ Row = dict[str, Any]
 
 
 def run(report: Report, quick: bool) -> None:
-    data = Path(os.environ.get("BENCH_DATA", h.SHARED / "data"))
+    data = h.DATA
     if not data.is_dir():
         report.notes.append(f"no data: {data} is not there (set BENCH_DATA)")
         return

@@ -69,7 +69,7 @@ def _home() -> Iterator[Path]:
 
 
 def _sentences() -> list[str]:
-    data = h.SHARED / "data"
+    data = h.DATA
     if not data.is_dir():
         text = "\n".join(path.read_text("utf-8") for path in sorted((h.ROOT / "docs").glob("*.md")))
     else:
@@ -80,7 +80,7 @@ def _sentences() -> list[str]:
 
 
 def _questions(count: int) -> list[str]:
-    path = h.SHARED / "data/squad/questions_v1.jsonl.gz"
+    path = h.DATA / "squad/questions_v1.jsonl.gz"
     if path.is_file():
         return random.Random(3).sample([row["question"] for row in retrieval.load(path)], count)
     dice = random.Random(3)
