@@ -207,6 +207,17 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     wait_for(lambda: not psutil.pid_exists(int(done.stdout)))
 
 
+def test_the_child_dies_with_a_parent_that_had_not_read_its_answer(make: Callable[..., Resident]) -> None:
+    """Closing a socket with something unread resets it, which is how a parent ends that was killed at such a moment."""
+    child = resident._Child(make()._hello, make()._environment())
+    assert child.selector.select(20), "it says that it is ready"
+    child.data.close()
+    try:
+        assert child.process.wait(10) != 0
+    finally:
+        child.signal()
+
+
 def test_a_forked_copy_starts_its_own(make: Callable[..., Resident]) -> None:
     child = make()
     first = child.call("pid", timeout=20)

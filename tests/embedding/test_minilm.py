@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import psutil
 import pytest
 
 from webapp.core.errors import BadRequest, NoModel, TaskCancelled, Unavailable
+from webapp.core.sandbox import bare_environment
 from webapp.embedding import graph, minilm, service
 from webapp.runtime import Runtime
 
@@ -116,6 +119,14 @@ def test_a_child_that_dies_at_work_is_told_and_retryable(rt: Runtime, monkeypatc
     with pytest.raises(Unavailable, match="SIGSEGV") as told:
         service.embed(rt, "minilm", ["x"])
     assert told.value.retryable
+
+
+def test_the_library_in_the_child_keeps_no_diary(tmp_path: Path) -> None:
+    """onnxruntime would number this machine and note what it does, to be sent to its maker."""
+    script = "import onnxruntime as o; o.SessionOptions(); print(o.__version__)"
+    env = bare_environment() | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=env, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_it_can_be_cancelled(rt: Runtime) -> None:

@@ -91,6 +91,13 @@ class Child:
         self.data.sendall(sandbox.to_json(frame))
 
     def listen(self) -> None:
+        """Whatever ends it ends the process: a parent that dies with our words unread shows as a reset, no end of file."""
+        try:
+            self.listen_on()
+        finally:
+            os._exit(1)
+
+    def listen_on(self) -> None:
         rest = bytearray()
         poll = select.poll()
         poll.register(self.data, select.POLLIN)
@@ -106,7 +113,6 @@ class Child:
                 self.hear(sandbox.from_json(rest))
                 rest = bytearray()
             rest += tail
-        os._exit(1)
 
     def hear(self, frame: dict[str, Any]) -> None:
         if "stop" in frame:
