@@ -8,7 +8,9 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from tests.conftest import Cast
 from tests.fakes.kinds import Killed, scripts
 from tests.fakes.lab import Lab
 from webapp.core.context import SYSTEM, Actor
@@ -45,6 +47,33 @@ def test_the_urgent_go_first_and_of_equals_the_oldest(lab: Lab, alice: Actor) ->
     made = [lab.start(alice, priority=priority) for priority in given]
     lab.sql("UPDATE tasks SET rank = 0 WHERE id = :id", id=made[4])
     assert [lab.run() for _ in given] == [made[n] for n in (4, 2, 5, 1, 3, 0)]
+
+
+def test_owners_take_turns_however_much_one_of_them_queued(lab: Lab, cast: Cast) -> None:
+    """A46: one person's flood costs another no more than one task of it; each one's own go by age, the urgent first."""
+    flood = [lab.start(cast.alice) for _ in range(60)]
+    bobs = [lab.start(cast.bob) for _ in range(3)]
+    system = lab.start(SYSTEM)
+    charlies = [lab.start(cast.charlie) for _ in range(2)]
+    urgent = [lab.start(cast.alice, priority="high") for _ in range(2)]
+    ran = [lab.run() for _ in range(68)]
+    assert ran[:2] == urgent
+    assert sorted(ran[2:6].index(one) for one in (flood[0], bobs[0], system, charlies[0])) == [0, 1, 2, 3]
+    place = {task_id: number for number, task_id in enumerate(ran[2:], start=1)}
+    assert [place[one] <= 4 * turn for turn, one in enumerate(bobs, start=1)] == [True] * 3
+    for own in (flood, bobs, charlies):
+        assert [one for one in ran if one in own] == own
+
+
+def test_what_another_worker_is_taking_hides_nothing_behind_it(lab: Lab, cast: Cast) -> None:
+    """The only urgent task is locked by another claim at this moment: the next one is found all the same."""
+    if lab.rt.engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    urgent, other = lab.start(cast.alice, priority="high"), lab.start(cast.bob)
+    with lab.rt.engine.begin() as elsewhere:
+        elsewhere.execute(text("SELECT id FROM tasks WHERE id = :id FOR UPDATE"), {"id": urgent})
+        assert lab.claim().id == other
+    assert lab.claim().id == urgent
 
 
 def test_queues_do_not_see_each_other(lab: Lab, alice: Actor) -> None:

@@ -21,7 +21,8 @@ class Task(Base):
 
     __tablename__ = "tasks"
     __table_args__ = (
-        Index("ix_tasks_ready", "queue", "rank", "id", sqlite_where=text("status = 'queued'"),
+        # Whose turn it is, and their oldest task, in one look.
+        Index("ix_tasks_ready", "queue", "rank", "owner_id", "id", sqlite_where=text("status = 'queued'"),
               postgresql_where=text("status = 'queued'")),
         Index("ix_tasks_leases", "lease_until", sqlite_where=text("status = 'running'"),
               postgresql_where=text("status = 'running'")),

@@ -57,27 +57,45 @@ def start(connection: Connection, values: dict[str, Any], event: Event) -> None:
 
 
 def claim(rt: Runtime, queue: str, worker_id: str, lease: float, crashes_below: int | None = None) -> Row | None:
-    """Take the most urgent, oldest task that is due on `queue`, or None. This one statement makes duplicates harmless.
+    """Take a task that is due on `queue`, or None: of the most urgent ones the oldest of the owner whose turn it is.
 
-    crashes_below: leave tasks that lost so many workers to others.
+    This one statement makes duplicates harmless. crashes_below: leave tasks that lost so many workers to others.
     """
     dialect = rt.engine.dialect.name
-    now = NOW_SQL[dialect]
-    pick = (
-        f"SELECT id FROM tasks WHERE queue = :queue AND status = 'queued' AND (due_at IS NULL OR due_at <= {now})"
-        " AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE queue_pauses.queue = :queue)"
-        + ("" if crashes_below is None else " AND crashes < :crashes_below")
-        + " ORDER BY rank, id LIMIT 1"
-        + (" FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else "")
-    )
+    turns: dict[str, str] = rt.kept("whose turn it was", dict)
     sets = (
         "status = 'running', attempt = attempt + 1, fence = fence + 1, worker_id = :worker_id, due_at = NULL,"
-        f" lease_until = {now} + :lease, started_at = COALESCE(started_at, :at), message = 'Started'"
+        f" lease_until = {NOW_SQL[dialect]} + :lease, started_at = COALESCE(started_at, :at), message = 'Started'"
     )
-    params = {"queue": queue, "worker_id": worker_id, "lease": lease}
+    params: dict[str, Any] = {"queue": queue, "worker_id": worker_id, "lease": lease, "after": turns.get(queue, "")}
     if crashes_below is not None:
         params["crashes_below"] = crashes_below
-    return _move(rt, f"id = ({pick})", sets, params, Event("status"), CLAIMED)
+    pick = _pick(dialect, bool(params["after"]), crashes_below is not None)
+    where = f"id = {pick} AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE queue_pauses.queue = :queue)"
+    row = _move(rt, where, sets, params, Event("status"), CLAIMED)
+    if row is not None:
+        turns[queue] = row.owner_id or ""
+    return row
+
+
+@lru_cache(maxsize=8)
+def _pick(dialect: str, after: bool, careful: bool) -> str:
+    """The task to claim. Owners take turns, so that one who queued thousands costs another no more than one of them.
+
+    First the owner after the one who was served last, then the tasks of nobody, then the first owner again. Each is
+    one look into the index `ix_tasks_ready`, however long the queue is.
+    """
+    now = NOW_SQL[dialect]
+    ready = f"queue = :queue AND status = 'queued' AND (due_at IS NULL OR due_at <= {now})"
+    if careful:
+        ready += " AND crashes < :crashes_below"
+    lock = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
+    urgent = f"{ready} AND rank = (SELECT rank FROM tasks WHERE {ready} ORDER BY rank LIMIT 1)"
+    next_one = f"SELECT id FROM tasks WHERE {urgent} AND owner_id > :after ORDER BY owner_id, id LIMIT 1{lock}"
+    nobody = f"SELECT id FROM tasks WHERE {urgent} AND owner_id IS NULL ORDER BY id LIMIT 1{lock}"
+    # Without the one rank: another worker may just be taking the last task of it.
+    first = f"SELECT id FROM tasks WHERE {ready} ORDER BY rank, owner_id, id LIMIT 1{lock}"
+    return f"COALESCE({', '.join(f'({one})' for one in ((next_one, nobody, first) if after else (next_one, first)))})"
 
 
 def advance(
