@@ -1,8 +1,9 @@
-"""Model servers that mean harm, or are merely broken: whatever they send, calls end with a clear error in time."""
+"""Model servers that mean harm, or are merely broken: whatever they send, calls end with a clear error in time (A42)."""
 
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +15,10 @@ from tests.engines.test_calls import HELLO, add, kept
 from tests.engines.test_remote import DONE, HEAD, chunk, stream
 from tests.fakes.http_server import Canary, FakeSite, Request
 from tests.fakes.lab import Lab
-from webapp.core.errors import AppError, TooLarge, Upstream
-from webapp.engines import remote, service
+from webapp.core import addresses
+from webapp.core.context import SYSTEM, Ctx
+from webapp.core.errors import AppError, NoModel, TooLarge, Upstream
+from webapp.engines import ollama, remote, rows, servers, service
 from webapp.runtime import Runtime
 
 
@@ -50,6 +53,53 @@ def test_redirects_lead_nowhere(rt: Runtime, evil: FakeSite, status: int) -> Non
             ask(rt)
     with pytest.raises(BlockingIOError):
         canary._listener.accept()
+
+
+def test_a_name_that_moved_inside_is_not_followed(
+    make_rt: Callable[..., Runtime], evil: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A42: a server was public when it was added; whoever has its name then points it at this machine."""
+    addresses_of = ["93.184.215.14"]
+    monkeypatch.setattr(addresses, "_system_lookup", lambda host, port: list(addresses_of))
+    rt = make_rt()
+    url = evil.url("/v1").replace("127.0.0.1", "models.example.com")
+    assert rows.leads_inside(url) is False
+    add(rt, "evil", url, "sk-secret")
+    addresses_of[:] = ["127.0.0.1"]
+    [info] = service.available(rt, fresh=True)
+    assert not info.available
+    assert "loopback" in (info.missing or "")
+    [server] = servers.servers(rt)
+    assert ollama.tags(rt, server) == []
+    with pytest.raises(NoModel, match="may not be asked") as refused:
+        ask(rt)
+    assert "add it again" in (refused.value.suggestion or "")
+    assert evil.requests == []
+
+
+def test_a_name_inside_that_an_administrator_added_is_reached(
+    make_rt: Callable[..., Runtime], evil: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_system_lookup", lambda host, port: ["127.0.0.1"])
+    rt = make_rt()
+    url = evil.url("/v1").replace("127.0.0.1", "models.example.com")
+    assert rows.leads_inside(url) is True
+    with rt.unit() as db:
+        rows.add_server(Ctx(rt, db, SYSTEM), "ours", url, inside=True)
+    assert [one.available for one in service.available(rt, fresh=True)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [("http://127.0.0.1:11434/v1", True), ("http://ollama:11434/v1", True), ("http://box.lan/v1", True),
+     ("http://nobody.example.com:9000/v1", False), ("https://api.openai.com/v1", False)],
+)  # fmt: skip
+def test_where_nobody_can_say_the_name_decides(monkeypatch: pytest.MonkeyPatch, url: str, inside: bool) -> None:
+    def unknown(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(addresses, "_system_lookup", unknown)
+    assert rows.leads_inside(url) is inside
 
 
 @pytest.mark.parametrize(

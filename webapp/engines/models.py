@@ -21,6 +21,8 @@ class ModelServer(Base):
     url: Mapped[str] = mapped_column(Text)
     key_sealed: Mapped[str | None] = mapped_column(Text)  # its API key, encrypted with the program's secret
     is_active: Mapped[bool] = mapped_column(Boolean, default=True)
+    # Whether it was on a private network when it was added: only then may its name lead into one later.
+    is_private: Mapped[bool] = mapped_column(Boolean, default=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 

@@ -77,19 +77,23 @@ def list_fragment(ctx: Ctx) -> Any:
 # -- servers ---------------------------------------------------------------------------------------------------------
 
 
-@pages.post("/models/servers", auth=ADMIN, form=ServerForm)
+@pages.post("/models/servers", auth=ADMIN, form=ServerForm, write=False)
 def add_server(ctx: Ctx, form: BoundForm) -> Any:
     if form.ok:
+        ctx.db.commit()  # nothing is held while a name server and then the model server are asked
         taken = frozenset(one.name for one in servers.configured(ctx.rt))
+        inside = rows.leads_inside(form.data.url)
         try:
-            row = rows.add_server(ctx, form.data.name, form.data.url, form.data.key, taken=taken)
+            with ctx.rt.unit() as db:
+                mine = Ctx(ctx.rt, db, ctx.user, ctx.request_id, ctx.ip)
+                name = rows.add_server(
+                    mine, form.data.name, form.data.url, form.data.key, inside=inside, taken=taken
+                ).name
         except AppError as exc:
-            ctx.db.rollback()
             for detail in exc.details or [{"loc": [""], "msg": exc.message}]:
                 form.fail(str(detail["loc"][0]), detail["msg"])
         else:
-            ctx.db.commit()
-            return _tested(ctx, row.name, "It was added. ")
+            return _tested(ctx, name, "It was added. ")
     view_ = form.view()
     view_["values"].pop("key", None)
     return _index(ctx, 422, server_form=view_)

@@ -148,8 +148,12 @@ class _Allowed:
             return self.stream.__enter__()
         except BlockedAddress as error:
             host = urlsplit(self.server.url).netloc
-            raise NoModel(f"{self.server.name} may not be asked. {error.message}",
-                          suggestion=f"Add {host} to BRAINSTEM_ALLOW_HOSTS.") from error  # fmt: skip
+            mend = f"Add {host} to BRAINSTEM_ALLOW_HOSTS."
+            if self.server.id is not None:
+                mend = (
+                    "If that is right, remove it on the models page and add it again, which approves where it is now."
+                )
+            raise NoModel(f"{self.server.name} may not be asked. {error.message}", suggestion=mend) from error
 
     def __exit__(self, *exc: Any) -> Any:
         return self.stream.__exit__(*exc)

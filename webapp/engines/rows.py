@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 
 from webapp.core import audit
-from webapp.core.addresses import precheck_url
+from webapp.core.addresses import check_url, precheck_url
 from webapp.core.context import Ctx
 from webapp.core.db import after_commit, utcnow
 from webapp.core.errors import AppError, BadRequest, Conflict, NotFound
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
 FRESH = 1.0  # seconds
+LOOKUP = 3.0  # seconds a name server may take
 PURPOSE = "model server keys"
 NAME = re.compile(r"[\w.-]{1,40}")
 # Kinds of work that may have a default of their own; "" is for all that have none.
@@ -43,6 +44,7 @@ class Added:
     url: str
     key: str | None
     is_active: bool
+    is_private: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def _read(rt: Runtime) -> Known:
     with rt.unit(write=False) as db:
         rows = db.scalars(select(ModelServer).order_by(ModelServer.name)).all()
         defaults = {row.task_type: row.model for row in db.scalars(select(ModelDefault))}
-    added = tuple(Added(row.id, row.name, row.url, _key(rt, row.key_sealed), row.is_active) for row in rows)
+    added = tuple(Added(row.id, row.name, row.url, _key(rt, row.key_sealed), row.is_active, row.is_private)
+                  for row in rows)  # fmt: skip
     return Known(added, defaults, time.monotonic())
 
 
@@ -84,10 +87,35 @@ def _key(rt: Runtime, sealed: str | None) -> str | None:
 # -- servers ---------------------------------------------------------------------------------------------------------
 
 
-def add_server(ctx: Ctx, name: str, url: str, key: str = "", *, taken: frozenset[str] = frozenset()) -> ModelServer:
+def leads_inside(url: str) -> bool:
+    """Whether the server is on a private network. Asks a name server: call it while nothing is open.
+
+    A public name that is approved as one must not lead inside the day its owner points it there.
+    """
+    try:
+        return check_url(url.strip(), _approving(url.strip()), timeout=LOOKUP).private
+    except (AppError, ValueError):
+        return _inside_by_name(url.strip())
+
+
+def _inside_by_name(url: str) -> bool:
+    """What a name or an address says without asking anybody."""
+    try:
+        parts = urlsplit(url)
+        ports = frozenset({parts.port}) if parts.port else frozenset[int]()
+        precheck_url(url, OutboundPolicy(extra_ports=ports))
+    except (AppError, ValueError):
+        return True
+    return False
+
+
+def add_server(
+    ctx: Ctx, name: str, url: str, key: str = "", *, inside: bool | None = None, taken: frozenset[str] = frozenset()
+) -> ModelServer:
     """Keep a server; from now on model calls may reach its host and port, also a private one.
 
-    taken: names of the settings. Raises BadRequest naming the field, Conflict when the name is in use.
+    inside: see `leads_inside`. taken: names of the settings. Raises BadRequest naming the field, Conflict when the name
+    is in use.
     """
     name, url = name.strip(), url.strip().rstrip("/")
     if not NAME.fullmatch(name):
@@ -99,10 +127,12 @@ def add_server(ctx: Ctx, name: str, url: str, key: str = "", *, taken: frozenset
         raise Conflict(f"there is a server called {name} already", code="name_taken",
                        details=[{"loc": ["name"], "msg": "this name is in use", "type": "taken"}])  # fmt: skip
     sealed = seal(ctx.rt.secret_key, PURPOSE, key.strip()) if key.strip() else None
-    row = ModelServer(name=name, url=url, key_sealed=sealed, is_active=True)
+    inside = _inside_by_name(url) if inside is None else inside
+    row = ModelServer(name=name, url=url, key_sealed=sealed, is_active=True, is_private=inside)
     ctx.db.add(row)
     ctx.db.flush()
-    audit.record(ctx, "models.server_added", "model server", row.id, name=name, host=urlsplit(url).netloc)
+    audit.record(ctx, "models.server_added", "model server", row.id, name=name, host=urlsplit(url).netloc,
+                 private=inside)  # fmt: skip
     _changed(ctx)
     return row
 
@@ -112,11 +142,14 @@ def _check_url(url: str) -> None:
     if "?" in url or "#" in url:
         raise _wrong("url", "leave out everything from ? or # on")
     try:
-        parts = urlsplit(url)
-        precheck_url(url, OutboundPolicy(allow_hosts=frozenset({parts.netloc})))
+        precheck_url(url, _approving(url))
     except (AppError, ValueError) as error:
         message = error.message if isinstance(error, AppError) else "this is no address of a server"
         raise _wrong("url", message.rstrip(".")) from None
+
+
+def _approving(url: str) -> OutboundPolicy:
+    return OutboundPolicy(allow_hosts=frozenset({urlsplit(url).netloc}))
 
 
 def _wrong(field: str, message: str) -> BadRequest:

@@ -35,6 +35,7 @@ class Server:
     id: str | None = None  # of its row; None for one of the settings
     is_active: bool = True
     trouble: str = ""  # why it cannot be asked at all
+    is_private: bool = False  # it was added while it was on a private network
 
     @property
     def host(self) -> str:
@@ -45,11 +46,19 @@ class Server:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def policy(self, rt: Runtime) -> OutboundPolicy:
-        """The operator's outbound rules; adding a server on the page approved its host and port, for these calls."""
+        """The operator's outbound rules; adding a server on the page approved its host and port, for these calls.
+
+        One that was public then stays so: its name may not lead to a private network later (DNS is somebody else's).
+        """
         from webapp.tasks.service import outbound_policy
 
         rules = outbound_policy(rt.settings)
-        return rules if self.id is None else replace(rules, allow_hosts=rules.allow_hosts | {self.host})
+        if self.id is None:
+            return rules
+        if self.is_private:
+            return replace(rules, allow_hosts=rules.allow_hosts | {self.host})
+        port = urlsplit(self.url).port
+        return replace(rules, extra_ports=rules.extra_ports | {port}) if port else rules
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def servers(rt: Runtime, *, all_: bool = False) -> list[Server]:
     for row in rows.known(rt).servers:
         if row.name not in names and (row.is_active or all_):
             trouble = "" if row.key is not None else "its key was encrypted with another SECRET_KEY"
-            found.append(Server(row.name, row.url, row.key or "", row.id, row.is_active, trouble))
+            found.append(Server(row.name, row.url, row.key or "", row.id, row.is_active, trouble, row.is_private))
     return found
 
 
