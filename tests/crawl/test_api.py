@@ -45,6 +45,9 @@ def test_a_crawl_from_start_to_embedded_pages(desk: Site, site: SmallSite) -> No
     assert page["is_processed_for_embeddings"] is False
     queued = alice.post(f"/api/crawler/pages/{page['id']}/process/")
     assert (queued.status_code, queued.json["status"]) == (202, "queued")
+    again = alice.post(f"/api/crawler/pages/{page['id']}/process/").json
+    assert again["task_id"] == queued.json["task_id"], "whoever asks can follow it"
+    assert alice.get(f"/api/v1/utils/ai-tasks/{again['task_id']}/").status_code == 200
     for path in (f"jobs/{job['id']}/", f"jobs/{job['id']}/urls/", f"pages/{page['id']}/"):
         assert charlie.get(f"/api/crawler/{path}").status_code == 404
     assert charlie.post(f"/api/crawler/jobs/{job['id']}/cancel/").status_code == 404

@@ -84,7 +84,7 @@ def _plan(row: Collection) -> Plan:
 
 
 def request(given: Ctx | Runtime, collection_id: str) -> str | None:
-    """Start a task of the collection's owner that embeds it; its id, or None if one waits or nothing is to do.
+    """The task of the collection's owner that embeds it, started unless one waits; None if there is nothing to do.
 
     Call it after the chunks are stored (or in the same unit). A task that runs may have had its last look, so only one
     that waits counts.
@@ -102,8 +102,10 @@ def _request(ctx: Ctx, collection_id: str) -> str | None:
 
     row = ctx.db.get(Collection, collection_id)
     params = {"collection_id": collection_id}
-    if row is None or row.removed_at is not None or not _has_work(ctx.db, row) or tasks.waits(ctx.db, KIND, params):
+    if row is None or row.removed_at is not None or not _has_work(ctx.db, row):
         return None
+    if waiting := tasks.waiting(ctx.db, KIND, params):
+        return waiting
     owner = replace(ctx, user=replace(ctx.user, id=row.owner_id))
     return str(tasks.start(owner, KIND, params, title=f"Embed {row.name}")["id"])
 

@@ -162,7 +162,7 @@ class StoredOut(ApiModel):
 class BatchOut(ApiModel):
     documents: list[StoredOut]
     counts: dict[str, int]
-    embedding_task_id: str | None = Field(description="The task that embeds the new chunks, if this call started one.")
+    embedding_task_id: str | None = Field(description="The task that embeds the new chunks.")
 
 
 class DocumentQuery(PageQuery):

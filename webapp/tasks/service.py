@@ -240,11 +240,11 @@ def active_of(db: Session, task_ids: Collection[str]) -> set[str]:
     return set(db.scalars(select(Task.id).where(Task.id.in_(list(task_ids)), Task.status.in_(ACTIVE))))
 
 
-def waits(db: Session, kind: str, params: dict[str, Any]) -> bool:
-    """Whether a task of this kind with these parameters is still to begin."""
-    waiting = (Task.kind == kind) & Task.status.in_(("queued", "retrying")) & Task.cancel_requested.is_(False)
-    rows = db.scalars(select(Task.params).where(waiting))
-    return any(row == params for row in rows)
+def waiting(db: Session, kind: str, params: dict[str, Any]) -> str | None:
+    """A task of this kind with these parameters that is still to begin."""
+    still = (Task.kind == kind) & Task.status.in_(("queued", "retrying")) & Task.cancel_requested.is_(False)
+    rows = db.execute(select(Task.id, Task.params).where(still).order_by(Task.id))
+    return next((task_id for task_id, given in rows if given == params), None)
 
 
 def is_served(db: Session, settings: Settings) -> bool:

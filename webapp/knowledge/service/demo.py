@@ -33,7 +33,7 @@ def ensure(rt: Runtime) -> None:
     if not rt.settings.demo:
         return
     with rt.unit() as db:
-        if _loaded(Ctx(rt, db, SYSTEM)) != _fingerprint() and not tasks.waits(db, KIND, {}):
+        if _loaded(Ctx(rt, db, SYSTEM)) != _fingerprint() and not tasks.waiting(db, KIND, {}):
             tasks.start(Ctx(rt, db, SYSTEM, request_id="first-run"), KIND, {}, priority="low")
 
 

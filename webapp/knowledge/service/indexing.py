@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def request(rt: Runtime, collection_id: str) -> str | None:
-    """Have the collection's new chunks embedded: the id of the task, or None if one waits or there is nothing to do."""
+    """Have the collection's new chunks embedded: the id of the task that does it; None if there is nothing to do."""
     from webapp.knowledge import embed
 
     return embed.request(rt, collection_id)
@@ -28,7 +28,7 @@ def assess(rt: Runtime, collection_id: str) -> str | None:
     with rt.unit() as db:
         row = db.get(Collection, collection_id)
         of = select(Document.id).where(Document.collection_id == collection_id, Document.assessed_at.is_(None))
-        if row is None or db.scalar(of.limit(1)) is None or tasks.waits(db, "knowledge.quality", params):
+        if row is None or db.scalar(of.limit(1)) is None or tasks.waiting(db, "knowledge.quality", params):
             return None
         owner = replace(SYSTEM, id=row.owner_id)
         ctx = Ctx(rt, db, owner, request_id="quality")
