@@ -11,7 +11,7 @@ import pytest
 from tests.answers.conftest import put
 from tests.fakes.engine import Scripted, install
 from tests.knowledge.conftest import Shelf
-from webapp.answers import service
+from webapp.answers import prompt, service
 from webapp.answers.service import Answer
 from webapp.core.context import Actor
 from webapp.core.errors import BadRequest, Invalid, NoModel, NotFound, TooLarge
@@ -213,6 +213,18 @@ class TestWithAModel:
         assert model.requests == []
         agent = SimpleNamespace(config={"needs_sources": False})
         assert ask(shelf, max_tokens=8, agent=agent).text == "Hello."
+
+    @pytest.mark.parametrize("context", [40, 70, 120, 300])
+    def test_alone_in_a_small_window_it_is_told_less(
+        self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, context: int
+    ) -> None:
+        model = install(monkeypatch, Scripted("Hello!", context))
+        agent = SimpleNamespace(prompt="Be plain. " * 60, config={"needs_sources": False})
+        assert ask(shelf, "Hello there", use_context=False, agent=agent).text == "Hello!"
+        request = model.requests[0]
+        assert request.messages[-1]["content"] == "Hello there"
+        frames = prompt.FRAME * len(request.messages)
+        assert sum(model.count([one["content"] for one in request.messages])) + frames + request.max_tokens <= context
 
     def test_a46_a_question_longer_than_the_window_is_refused(
         self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch

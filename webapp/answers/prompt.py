@@ -86,13 +86,16 @@ def grounded(
 def alone(
     engine: Engine, question: str, instruction: str, history: History, max_tokens: int, share: float = 1.0
 ) -> Prompt:
-    """Without sources. Raises TooLarge for a question that takes the window alone."""
+    """Without sources; in a small window with fewer rules, or none. Raises TooLarge for a question that takes it alone."""
     window, room = _window(engine, question, max_tokens, share)
-    rules = instruction.strip() or ALONE
-    left = window - room - sum(engine.count([rules, question])) - 2 * FRAME
+    for rules in dict.fromkeys((instruction.strip() or ALONE, ALONE, "")):
+        left = window - room - sum(engine.count([rules, question])) - 2 * FRAME
+        if left >= 0:
+            break
     turns = _turns(engine, history, min(left, window // 2))
-    asked = [{"role": "system", "content": rules}, *(one[0] for one in turns), {"role": "user", "content": question}]
-    return Prompt(tuple(asked), (), room)
+    asked = [{"role": "system", "content": rules}] if rules else []
+    asked += [*(one[0] for one in turns), {"role": "user", "content": question}]
+    return Prompt(tuple(asked), (), max(1, room + min(0, left)))
 
 
 def _window(engine: Engine, question: str, max_tokens: int, share: float) -> tuple[int, int]:
