@@ -10,6 +10,7 @@ import pytest
 
 from tests.chat.conftest import Answer, Source, Talk
 from tests.fakes.lab import QueryCounter
+from tests.fakes.site import Site
 from webapp.chat import service
 from webapp.chat.models import Conversation, Message
 from webapp.chat.service import conversations, exporting, messages
@@ -221,3 +222,17 @@ def test_choices_are_kept_and_used(talk: Talk) -> None:
     assert (talk.pen.asked[-1]["engine"], talk.pen.asked[-1]["agent"].key) == ("extractive", "research")
     talk.ask("Who else?", ident, agent="qa")
     assert talk.pen.asked[-1]["agent"].key == "qa"
+
+
+@pytest.mark.parametrize("wish", [{"agent": "nobody"}, {"engine": "nope"}, {"engine": "ggml:none.gguf"},
+                                  {"engine": "openai:m@nowhere"}], ids=str)  # fmt: skip
+def test_who_is_named_must_be_there(site: Site, wish: dict[str, str]) -> None:
+    """Said at once, with what to do, and not by an answer that fails."""
+    program = site.program(site.cast.alice)
+    ident = program.post("/api/v1/conversations", json={}).json["id"]
+    asked = program.post(f"/api/v1/conversations/{ident}/messages", json={"text": "Who is there?", **wish})
+    kept = program.patch(f"/api/v1/conversations/{ident}", json={"config": wish})
+    for answer in (asked, kept):
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found"), answer.text
+        assert answer.json["suggestion"]
+    assert site.lab.count("tasks") == 0

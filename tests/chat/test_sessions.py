@@ -86,6 +86,15 @@ def test_the_numbers_of_a_model_are_those_of_its_run(talking: Site, pen: Pen) ->
     assert found["tokens_per_second"] == 178.0
 
 
+def test_a_session_keeps_the_model_it_was_made_with(talking: Site, pen: Pen) -> None:
+    pen.script = lambda **given: Answer("Yes.", engine="openai:other@lab")
+    client = talking.program(talking.cast.alice)
+    for chosen, shown in (("extractive", "extractive"), (None, "openai:other@lab")):
+        session_id = create(talking, model_name=chosen).json["id"]
+        send(talking, session_id, message="Is it?")
+        assert client.get(f"{SESSIONS}/{session_id}").json["model_name"] == shown
+
+
 def test_messages_come_in_pages(talking: Site) -> None:
     """M100."""
     session_id = create(talking).json["id"]

@@ -267,7 +267,9 @@ def list_models(ctx: Ctx) -> Any:
 
 def _session(row: Conversation) -> dict[str, Any]:
     config = {name: value for name, value in row.config.items() if name != "user_id"}
-    return {"id": row.id, "session_type": row.session_type, "model_name": row.model_name,
+    # What was chosen for the session; where nothing was, the one that answered last, which may be one message's own.
+    model = row.config.get("engine") or row.model_name
+    return {"id": row.id, "session_type": row.session_type, "model_name": model,
             "user_id": row.config.get("user_id") or row.owner_id, "title": row.title, "status": row.status,
             "config": config, "message_count": row.last_seq, "created_at": iso(row.created_at),
             "updated_at": iso(row.updated_at)}  # fmt: skip

@@ -176,16 +176,34 @@ def update(
 
 
 def checked(ctx: Ctx, config: dict[str, Any]) -> dict[str, Any]:
-    """Choices that can be kept. Raises NotFound for a collection that the caller may not read."""
+    """Choices that can be kept. Raises NotFound for a collection that the caller may not read, and as `must_exist`."""
     from webapp.knowledge.service import collections
 
     found = {name: config[name] for name in CHOICES if name in config}
+    must_exist(ctx, str(found.get("agent") or ""), str(found.get("engine") or ""))
     if found.get("collections"):
         found["collections"] = collections.readable(ctx, found["collections"])
     for name in ("engine", "agent"):
         if name in found:
             found[name] = str(found[name] or "")[:200]
     return found
+
+
+def must_exist(ctx: Ctx, agent: str, engine: str) -> None:
+    """Somebody named them: what is not there is said at once, and not by a task that fails. Raises NotFound.
+
+    A model's bare name (llama3) is left to the task where servers are, since one of them may not have been asked yet.
+    """
+    from webapp.agents import service as agents
+    from webapp.engines import servers
+    from webapp.engines import service as engines
+
+    if agent not in ("", "auto"):
+        agents.get(ctx, agent)
+    if engine in ("", engines.EXTRACTIVE.id):
+        return
+    if engine.startswith(("ggml:", "openai:")) or not servers.servers(ctx.rt):
+        engines.find(ctx.rt, engine)
 
 
 def remove(ctx: Ctx, conversation_id: str) -> Conversation:

@@ -78,8 +78,9 @@ def ask(
 
     agent "auto", engine "", collections None: what was chosen for the conversation, else the program chooses.
     parent_id: what the question follows; the end of the shown branch if not given.
-    Raises BadRequest for an empty or too long text, NotFound for a parent or collection that is not there.
+    Raises BadRequest for an empty or too long text, NotFound for a parent, agent, engine or collection that is not there.
     """
+    conversations.must_exist(ctx, agent, engine)
     row = conversations.locked(ctx, conversation if isinstance(conversation, str) else conversation.id)
     if parent_id is not None and message(ctx, parent_id).conversation_id != row.id:
         raise NotFound("there is no such message in this conversation")
@@ -104,6 +105,7 @@ def regenerate(
     ctx: Ctx, message_id: str, *, agent: str | None = None, engine: str | None = None
 ) -> tuple[Message, Any]:
     """Another answer to the same question, by another agent or engine if named. The old one stays a branch away."""
+    conversations.must_exist(ctx, agent or "", engine or "")
     old = message(ctx, message_id)
     if old.role != "assistant" or old.parent_id is None:
         raise Conflict("only answers can be written again", code="not_an_answer")
