@@ -75,6 +75,7 @@ def test_what_is_refused(desk: Site, body: dict[str, Any]) -> None:
 
 
 def test_an_embedder_that_is_not_offered(desk: Site) -> None:
+    """A38."""
     answer = post(desk, text="x", embedder="openai:m@http://169.254.169.254/v1")
     assert answer.status_code == 400
     assert "fake:wide" in answer.json["suggestion"]

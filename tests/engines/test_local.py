@@ -166,6 +166,7 @@ def test_broken_files_are_listed_with_their_reason(rt: Runtime, folder: Path) ->
 
 @pytest.mark.parametrize("name", ["ggml:../tiny.gguf", "ggml:/etc/passwd", "ggml:", "ggml:none.gguf", "rot13:x", ""])
 def test_only_listed_files_can_be_named(make_rt: Callable[..., Runtime], tmp_path: Path, name: str) -> None:
+    """A38."""
     (tmp_path / "models").mkdir()
     tiny_gguf.write(tmp_path / "tiny.gguf")
     rt = make_rt(BRAINSTEM_MODELS_DIR=str(tmp_path / "models"))

@@ -48,6 +48,7 @@ def test_a_beginning_in_the_template_is_not_set_twice() -> None:
     ],
 )
 def test_a_hostile_template_is_an_error_and_nothing_else(template: str) -> None:
+    """A38."""
     with pytest.raises(Invalid) as caught:
         pieces(template, [{"role": "user", "content": "Hi"}], {}, 1, 2)
     assert caught.value.code == "broken_template"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
@@ -348,6 +349,26 @@ def test_downloads_are_attachments(site: Site, alice: Browser) -> None:
     assert raw.mimetype == "application/json"
     for path in (f"/tasks/{task_id}/download.exe", f"/tasks/{site.lab.start(site.cast.alice)}/download.md"):
         assert alice.client.get(path).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "xls", "ods"])
+def test_nothing_is_handed_out_that_a_spreadsheet_would_run(site: Site, alice: Browser, kind: str) -> None:
+    """A22: no download is a table of cells. Who adds one has to disarm cells that begin with = + - @ first."""
+    from webapp.chat import service as chat
+
+    own = {"task_id": summary(site)}
+    with site.lab.as_(site.cast.alice) as ctx:
+        own["conversation_id"] = chat.create(ctx, title="=1+1").id
+    rules = [rule.rule for rule in site.app.url_map.iter_rules() if "<fmt>" in rule.rule]
+    assert len(rules) >= 3
+    for rule in rules:
+        path = re.sub(r"<(\w+)>", lambda slot: {**own, "fmt": kind}[slot[1]], rule)
+        assert alice.client.get(path).status_code == 400, path
+    paths = alice.client.get("/openapi.json").json["paths"]
+    asked = [one["schema"] for path in paths.values() for verb in path.values() for one in verb.get("parameters", ())
+             if one["name"] == "format"]  # fmt: skip
+    assert asked
+    assert all(kind not in json.dumps(one) for one in asked)
 
 
 def test_what_people_write_stays_text_everywhere(site: Site, alice: Browser) -> None:
