@@ -14,6 +14,7 @@ from tests.fakes.kinds import scripts
 from tests.fakes.lab import QueryCounter
 from tests.fakes.site import Site
 from webapp.core.errors import Invalid
+from webapp.web.database import request_unit
 
 EVIL = '"><img src=x onerror=alert(1)>{{7*7}}'
 
@@ -418,3 +419,14 @@ def test_the_menu_marks_where_one_is(alice: Browser) -> None:
     page = alice.open("/tasks")
     current = [tag.text.strip() for tag in page.select("nav [aria-current]")]
     assert "Tasks" in current
+
+
+def test_a_unit_inside_the_unit_of_a_request_is_refused(site: Site) -> None:
+    """Ending it would commit what the handler around it has only begun."""
+    with (
+        site.app.test_request_context("/"),
+        request_unit(write=False),
+        pytest.raises(RuntimeError, match="is open"),
+        request_unit(write=False),
+    ):
+        pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flask import g, redirect, request
+from flask import current_app, g, redirect, request
 
 from webapp.core.context import Ctx
 from webapp.core.errors import Invalid
@@ -14,7 +14,6 @@ from webapp.feedback.models import Feedback
 from webapp.feedback.schemas import RateForm
 from webapp.web.api import make_ctx
 from webapp.web.auth import safe_next
-from webapp.web.database import request_unit
 from webapp.web.page import BoundForm, Pages, is_htmx, render
 
 pages = Pages("feedback_pages")
@@ -50,7 +49,8 @@ def feedback_given(message_id: str, others: Iterable[str] = ()) -> Feedback | No
     known: dict[str, Feedback | None] = g.setdefault("feedback", {})
     wanted = [one for one in (message_id, *others) if one not in known]
     if wanted:
-        with request_unit(write=False) as db:
+        # The page is drawn inside the request's own unit, which must stay as it is.
+        with current_app.extensions["runtime"].unit(write=False) as db:
             given = service.of_messages(make_ctx(db, g.actor), wanted)
         known.update({one: given.get(one) for one in wanted})
     return known[message_id]

@@ -33,6 +33,9 @@ def init_app(app: Flask, rt: Runtime) -> None:
 
 @contextmanager
 def request_unit(*, write: bool) -> Iterator[Session]:
-    """The unit of work around a handler."""
-    with unit_of_work(current_app.extensions["sqlalchemy"].session, write=write) as session:
+    """The unit of work around a handler. Raises RuntimeError inside another one, which it would commit."""
+    sessions = current_app.extensions["sqlalchemy"].session
+    if sessions().in_transaction():
+        raise RuntimeError("a unit of this request is open; use its session, or `unit` of the runtime for one apart")
+    with unit_of_work(sessions, write=write) as session:
         yield session
