@@ -20,7 +20,9 @@ from benchmarks import harness as h
 from benchmarks.harness import Report
 
 TOKENS = 48
-PROMPT = "the of and to in is that for it as was on with be by at from this " * 6
+WORDS = "the of and to in is that for it as was on with be by at from this "
+PROMPT = WORDS * 6
+SHORT = "the of and"  # read in so little time that 50 ms more can be told from the machine's own unrest
 
 
 def run(report: Report, quick: bool) -> None:
@@ -30,14 +32,16 @@ def run(report: Report, quick: bool) -> None:
         _file(models / "bench.gguf", quick)
         rt = _runtime(Path(folder), models)
         try:
-            rounds = _rounds(rt, models / "bench.gguf", 2 if quick else 3)
-            report.raw["rounds"] = rounds
-            _speeds(report, rounds)
+            rounds = _rounds(rt, models / "bench.gguf", PROMPT, TOKENS, 2 if quick else 3)
+            short = _rounds(rt, models / "bench.gguf", SHORT, 3, 4 if quick else 15)
+            report.raw |= {"rounds": rounds, "short": short}
+            _speeds(report, rounds, short)
             _stops(report, rt, quick)
         finally:
             rt.close()
     report.notes.append(
-        f"{TOKENS} tokens after a prompt of {rounds[0]['prompt_tokens']:.0f}, {os.cpu_count()} cores, ctransformers"
+        f"{TOKENS} tokens after a prompt of {rounds[0]['prompt_tokens']:.0f}, first token of one of "
+        f"{short[0]['prompt_tokens']:.0f} in {len(short)} rounds, {os.cpu_count()} cores, ctransformers"
     )
 
 
@@ -68,15 +72,18 @@ def _runtime(folder: Path, models: Path) -> Any:
 # -- speed -----------------------------------------------------------------------------------------------------------
 
 
-def _rounds(rt: Any, path: Path, count: int) -> list[dict[str, float]]:
+def _rounds(rt: Any, path: Path, prompt: str, tokens: int, count: int) -> list[dict[str, float]]:
     """The order changes from round to round. Each prompt begins with other words, so that nothing of it is kept."""
     bare = Bare(rt, path)
     try:
-        _product(rt, "warm")
+        _product(rt, "warm", 3)
         found = []
         for number in range(count):
-            words = f"round {number} {PROMPT}"
-            sides = [("product", lambda w=words: _product(rt, w)), ("bare", lambda w=words: bare.run(w))]
+            words = f"{number} {prompt}"
+            sides = [
+                ("product", lambda w=words: _product(rt, w, tokens)),
+                ("bare", lambda w=words: bare.run(w, tokens)),
+            ]
             one: dict[str, float] = {}
             for name, work in sides if number % 2 else reversed(sides):
                 one |= {f"{name}_{key}": value for key, value in work().items()}  # type: ignore[no-untyped-call]
@@ -86,20 +93,19 @@ def _rounds(rt: Any, path: Path, count: int) -> list[dict[str, float]]:
         bare.close()
 
 
-def _product(rt: Any, words: str) -> dict[str, float]:
+def _product(rt: Any, words: str, tokens: int) -> dict[str, float]:
     """What a caller sees: from the call to the first text, and from there to the end."""
     from webapp.engines import service
 
     times: list[float] = []
     began = time.perf_counter()
     done = service.generate(
-        rt, "ggml:bench.gguf", _request(words), on_text=lambda text: times.append(time.perf_counter())
+        rt, "ggml:bench.gguf", _request(words, tokens), on_text=lambda text: times.append(time.perf_counter())
     )
     ended = time.perf_counter()
-    tokens = done.completion_tokens or 0
     return {
         "first": times[0] - began,
-        "rate": (tokens - 1) / (ended - times[0]),
+        "rate": ((done.completion_tokens or 0) - 1) / (ended - times[0]),
         "prompt": float(done.prompt_tokens or 0),
     }
 
@@ -121,11 +127,11 @@ class Bare:
                                         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(h.ROOT)})  # fmt: skip
         assert self._line() == "ready"
 
-    def run(self, words: str) -> dict[str, float]:
+    def run(self, words: str, tokens: int) -> dict[str, float]:
         import json
 
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([words, TOKENS]) + "\n")
+        self.process.stdin.write(json.dumps([words, tokens]) + "\n")
         self.process.stdin.flush()
         found: dict[str, float] = json.loads(self._line())
         return found
@@ -165,14 +171,20 @@ for line in sys.stdin:
 """
 
 
-def _speeds(report: Report, rounds: list[dict[str, float]]) -> None:
+def _speeds(report: Report, rounds: list[dict[str, float]], short: list[dict[str, float]]) -> None:
     ratio = h.median(one["product_rate"] / one["bare_rate"] for one in rounds)
     product, bare = (h.median(one[f"{side}_rate"] for one in rounds) for side in ("product", "bare"))
     report.add("tokens a second", f"{product:.1f}", f"bare loop {bare:.1f}", f"{ratio:.3f}", ">= 0.95", ratio >= 0.95)
+    _first(report, "first token", short, 0.05)
+    _first(report, "  after the longer prompt", rounds)
+
+
+def _first(report: Report, name: str, rounds: list[dict[str, float]], most: float | None = None) -> None:
+    """How long after the bare loop's the product's first token comes: median of the pairs; `most` in seconds."""
     later = h.median(one["product_first"] - one["bare_first"] for one in rounds)
     product, bare = (h.median(one[f"{side}_first"] for one in rounds) for side in ("product", "bare"))
-    report.add("first token", f"{1000 * product:.0f} ms", f"bare loop {1000 * bare:.0f} ms", f"{1000 * later:+.0f} ms",
-               "<= +50 ms", later <= 0.05)  # fmt: skip
+    report.add(name, f"{1000 * product:.0f} ms", f"bare loop {1000 * bare:.0f} ms", f"{1000 * later:+.0f} ms",
+               f"<= +{1000 * most:.0f} ms" if most else "", later <= most if most else None)  # fmt: skip
 
 
 # -- stopping --------------------------------------------------------------------------------------------------------

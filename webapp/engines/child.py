@@ -17,7 +17,7 @@ from webapp.engines import gguf
 from webapp.engines.prompts import Piece, pieces
 
 FIRST_STEP, LARGEST_STEP = 16, 256  # tokens of the prompt between two looks at "stop"
-QUICK, SLOW = 0.15, 0.4  # seconds: steps that took less become larger, that took more smaller
+QUICK, SLOW = 0.4, 1.0  # seconds: steps that took less become larger, that took more smaller
 ROOM = 16  # tokens an answer must have
 
 
@@ -120,7 +120,7 @@ class Child:
         return self.tokens(raw) if raw else []
 
     def _read(self, prompt: list[int]) -> bool:
-        """The prompt into the model, in steps as long as leave a "stop" unheard for half a second at most.
+        """The prompt into the model, in steps as long as leave a "stop" unheard for a second or so.
 
         False when it was stopped.
         """
