@@ -63,6 +63,14 @@ def test_text_comes_in_pieces_with_measured_numbers(rt: Runtime) -> None:
     assert other.text != found.text
 
 
+def test_what_loading_took_is_told_once_by_the_first_answer(rt: Runtime) -> None:
+    """M099: a chat counts tokens first, which loads the model; its answer took that time all the same."""
+    assert service.engine(rt, "ggml:tiny.gguf").count(["Hello"])[0] > 1
+    first, second = (service.generate(rt, "", ask("Hello", max_tokens=4)) for _ in range(2))
+    assert first.seconds["load"] > 0
+    assert "load" not in second.seconds
+
+
 def test_text_that_breaks_the_library_s_own_tokenizer(rt: Runtime) -> None:
     """Bug 1: its buffer has room for as many tokens as there are characters."""
     for text in ("😀" * 64, "日本語" * 40, "</s>" * 20, "é" * 100, "a\0b", "\ud800"):

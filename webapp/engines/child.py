@@ -31,6 +31,7 @@ class Child:
         self.step = FIRST_STEP
         self.load(path, threads)
         self.load_seconds = time.monotonic() - started
+        self.untold: dict[str, float] = {"load": self.load_seconds}  # of the first run, whatever made it load
 
     # -- filled in by a library --------------------------------------------------------------------------------------
 
@@ -105,7 +106,8 @@ class Child:
         return self._told(finish, prompt, count, begun, read)
 
     def _told(self, finish: str, prompt: list[int], count: int, begun: float, read: float) -> dict[str, Any]:
-        seconds = {"load": self.load_seconds, "prompt": read - begun, "generate": time.monotonic() - read}
+        seconds = {**self.untold, "prompt": read - begun, "generate": time.monotonic() - read}
+        self.untold = {}
         return {"finish": finish, "prompt_tokens": len(prompt), "completion_tokens": count, "seconds": seconds}
 
     def _prompt(self, messages: list[dict[str, str]]) -> list[int]:

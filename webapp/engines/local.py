@@ -73,8 +73,7 @@ class GGML:
         pieces: list[str] = []
         first: float | None = None
         with self._slots.taken(self, cancelled, timeout), _told(self._name):
-            resident, fresh = self._child()
-            frames: Generator[str, None, Any] = resident.stream(
+            frames: Generator[str, None, Any] = self._child().stream(
                 "generate", list(request.messages), request.max_tokens, request.temperature, request.top_p,
                 list(request.stop), request.seed, timeout=timeout, cancelled=cancelled, urgent=True,
             )  # fmt: skip
@@ -83,9 +82,9 @@ class GGML:
                     try:
                         piece = next(frames)
                     except StopIteration as end:
-                        return self._completion("".join(pieces), end.value, first, fresh)
+                        return self._completion("".join(pieces), end.value, first)
                     except TaskCancelled:
-                        return self._completion("".join(pieces), None, first, fresh)
+                        return self._completion("".join(pieces), None, first)
                     if first is None:
                         first = time.monotonic() - begun
                     pieces.append(piece)
@@ -94,7 +93,7 @@ class GGML:
     def count(self, texts: list[str]) -> list[int]:
         self._usable()
         with self._slots.taken(self, lambda: False, 600.0), _told(self._name):
-            return list(self._child()[0].call("count", texts, timeout=60, urgent=True))
+            return list(self._child().call("count", texts, timeout=60, urgent=True))
 
     def status(self) -> dict[str, Any]:
         """Whether it is loaded, and its memory in bytes."""
@@ -115,8 +114,8 @@ class GGML:
         if not told.available:
             raise NoModel(told.missing or "The model cannot be used.", suggestion=told.suggestion)
 
-    def _child(self) -> tuple[Resident, bool]:
-        """The child's parent end, and whether it has to load the model first."""
+    def _child(self) -> Resident:
+        """The child's parent end; the first call to it loads the model."""
         header, stands = self._header(), self._path.stat()
         library = library_for(self._rt, header.architecture)
         with self._lock:
@@ -127,7 +126,7 @@ class GGML:
             if self._resident is None:
                 self._resident = self._make(library, header)
                 self._made_of = made_of
-            return self._resident, not self._resident.status()["running"]
+            return self._resident
 
     def _make(self, library: str, header: gguf.Header) -> Resident:
         threads, settings = threads_for(self._rt), self._rt.settings
@@ -144,9 +143,9 @@ class GGML:
         told = checksum(self._path)
         return " ".join(part for part in (header.quantisation, f"sha256:{told[:12]}" if told else "") if part)
 
-    def _completion(self, text: str, said: dict[str, Any] | None, first: float | None, fresh: bool) -> Completion:
+    def _completion(self, text: str, said: dict[str, Any] | None, first: float | None) -> Completion:
         said = said or {"finish": "cancelled", "prompt_tokens": None, "completion_tokens": None, "seconds": {}}
-        seconds = {name: float(value) for name, value in said["seconds"].items() if fresh or name != "load"}
+        seconds = {name: float(value) for name, value in said["seconds"].items()}
         if first is not None:
             seconds["first_token"] = first
         details = {"version": self._version(self._header()), "memory": self.status()["memory"]}
