@@ -106,6 +106,13 @@ class TestWithoutAModel:
         answer = ask(shelf, "And who led the talks there?", history=history)
         assert "Yamani" in answer.text
 
+    @pytest.mark.parametrize("talk", ["Hello, how are you?", "Thanks!", "ok, great", "Who are you?"])
+    def test_small_talk_is_no_follow_up(self, shelf: Shelf, talk: str) -> None:
+        history = [{"role": "user", "content": "When did the oil embargo begin?"},
+                   {"role": "assistant", "content": "In October 1973. [1]"}]  # fmt: skip
+        assert ask(shelf, talk, history=history).declined
+        assert not ask(shelf, "And how?", history=history).declined, "so short a question is"
+
     def test_a_new_question_does_not_drag_the_old_one_along(self, shelf: Shelf) -> None:
         history = [{"role": "user", "content": "When did the oil embargo begin?"}]
         answer = ask(shelf, "What do cats measure the width of gaps with?", history=history)

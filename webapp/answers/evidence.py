@@ -29,6 +29,13 @@ LEANS = re.compile(
     r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|this|those|these)\b|(?<!are )(?<!is )(?<!was )(?<!were )\bthere\b",
     re.I,
 )
+# A message of nothing but such words asks nothing about what was said before. Of words with one space between them.
+TALK = re.compile(
+    r"(?:(?:hello|hi|hey|thanks?|thank you|thx|okay|ok|good (?:morning|afternoon|evening|night)|bye|goodbye|how are you|"
+    r"who are you|what can you do|never mind|great|nice|cool|hallo|danke|bonjour|merci|hola|gracias)"
+    r"(?: (?:there|so much|very much|a lot|today|doing|all|everyone|again))?(?: |$))+"
+)
+LONGEST_TALK = 80  # characters
 BRIEF = 2  # so few words of its own, and a question needs the one before it
 
 
@@ -81,8 +88,12 @@ def gather(ctx: Ctx, question: str, *, history: History = (), collections: Itera
 def _leans_on(question: str, history: History) -> str:
     """The person's last question, where this one cannot be understood alone."""
     before = next((turn["content"] for turn in reversed(history) if turn.get("role") == "user"), "")
-    leans = _own(question) <= BRIEF or LEANS.search(question) is not None
+    leans = (_own(question) <= BRIEF or LEANS.search(question) is not None) and not _talks(question)
     return " ".join(before.split())[:500] if before and leans else ""
+
+
+def _talks(question: str) -> bool:
+    return len(question) <= LONGEST_TALK and TALK.fullmatch(" ".join(WORD.findall(question.lower()))) is not None
 
 
 def _own(question: str) -> int:
