@@ -24,6 +24,8 @@ def task(status: str = "running", **more: Any) -> Any:
     (r"5 \* 3 \* 2 \< 31 and snake\_case \[sic\]", "5 &#42; 3 &#42; 2 &#60; 31 and snake_case [sic]"),
     (r"an entity, `&amp;lt;`, said literally", "an entity, `&amp;lt;`, said literally"),
     (r"C:\new \\ end", "C:\\new \\ end"),
+    ("- <https://a.example/x?b=1&c=*d*>", "- https://a.example/x?b=1&amp;c=&#42;d&#42;"),
+    ("- <https://a.example/<b>>", "- &lt;https://a.example/&lt;b&gt;&gt;"),
 ])  # fmt: skip
 def test_markdown_for_a_client_that_writes_html(markdown: str, html: str) -> None:
     """C16: nothing of an answer is markup but what that client makes of it."""

@@ -12,6 +12,7 @@ from webapp.core.context import Ctx
 from webapp.core.errors import NoModel, NotFound
 from webapp.knowledge.service import browse, citations
 from webapp.research import planning, reporting
+from webapp.research.kind import SAID_ABOVE, _report
 from webapp.tasks.sweep import sweep
 
 
@@ -120,6 +121,19 @@ def test_the_numbers_of_all_answers_are_one_list(den: Den) -> None:
         for sentence in answer["sentences"]:
             for number in sentence["numbers"]:
                 assert sentence["text"].split()[0] in known[number]
+
+
+def test_what_answers_several_questions_is_said_once() -> None:
+    answers = [
+        {"question": "What does it do?", "answer": "It stings. [1]\n\nIt hums. [2]", "declined": False},
+        {"question": "What else?", "answer": "It hums. [2]\n\nIt flies. [3]", "declined": False},
+        {"question": "What speaks against it?", "answer": "It stings. [1]", "declined": False},
+        {"question": "What does it cost?", "answer": "I don't know.", "declined": True},
+        {"question": "Who paid?", "answer": "I don't know.", "declined": True},
+    ]
+    parts = [part.split("\n\n", 1)[1] for part in _report(answers, []).split("## ")[1:]]
+    assert [part.strip() for part in parts] == [
+        "It stings. [1]\n\nIt hums. [2]", "It flies. [3]", SAID_ABOVE, "I don't know.", "I don't know."]  # fmt: skip
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ READY = "Response ready"
 CHECK_URL = "/api/agents/async/status/{}/"
 
 _UNSAFE = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# What Markdown says for a plain character: a backslash before it, or an entity's own ampersand.
-_PLAIN = re.compile(r"\\([!-/:-@\[-`{-~])|&amp;(?=#?\w{1,30};)|[&<>]")
+# What Markdown says for a plain character: a backslash before it, or an entity's own ampersand. <https://...> is a link.
+_PLAIN = re.compile(r"\\([!-/:-@\[-`{-~])|<(https?://[^\s<>]+)>|&amp;(?=#?\w{1,30};)|[&<>]")
 
 
 def escaped(text: str) -> str:
@@ -39,6 +39,8 @@ def as_html(markdown: str) -> str:
 
 
 def _one(found: re.Match[str]) -> str:
+    if found[2]:
+        return escaped(found[2]).replace("*", "&#42;").replace("`", "&#96;")
     char = found[1] or found[0][0]
     return f"&#{ord(char)};" if char in "&<>*`" and found[1] else escaped(char)
 

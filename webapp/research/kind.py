@@ -122,9 +122,18 @@ def _finished(task: TaskRun, result: dict[str, Any], sources: Sources, response:
     return {"response": response, **result, "processing_time": round(time.time() - began, 2)}
 
 
+SAID_ABOVE = "The sources say no more on this than what stands above."
+
+
 def _report(answers: list[dict[str, Any]], conflicts: list[dict[str, Any]]) -> str:
-    """The whole as Markdown; every sentence is of an answer above."""
-    parts = [f"## {one['question']}\n\n{one['answer']}" for one in answers]
+    """The whole as Markdown; every sentence is of an answer, and what answers several questions is said once."""
+    said: set[str] = set()
+    parts = []
+    for one in answers:
+        written = {reporting.plain(text): text for text in one["answer"].split("\n\n")}
+        new = [text for words, text in written.items() if one["declined"] or words not in said]
+        said |= set(written)
+        parts.append(f"## {one['question']}\n\n" + ("\n\n".join(new) or SAID_ABOVE))
     if conflicts:
         lines = [f"- {one['text']} {_marks(one['sources'])}" for one in conflicts]
         parts.append("## Where the sources differ\n\n" + "\n".join(lines))

@@ -120,12 +120,12 @@ def _change(before: dict[str, Any] | None, after: dict[str, Any]) -> str:
         return "first"
     if before["declined"]:
         return "now"
-    if _plain(before["text"]) == _plain(after["text"]):
+    if plain(before["text"]) == plain(after["text"]):
         return "same" if set(after["sources"]) <= set(before["sources"]) else "more"
     return "other"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     return " ".join(MARK.sub("", text).split())
 
 
