@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 
 from tests.chat.conftest import Answer, Pen, Sentence, Source
 from tests.fakes.site import Site
+from webapp.core.errors import Invalid
+from webapp.engines.base import Completion
 
 
 @pytest.fixture
@@ -39,6 +43,26 @@ def test_a_question_makes_a_conversation_and_is_answered(site: Site, browser: An
     assert "https://example.org/a" in source
     assert browser.get(href, headers={"HX-Request": "true"}).text.lstrip().startswith("<div")
     assert browser.get(href[:-1] + "2").status_code == 404
+
+
+def test_the_receipt_shows_what_was_measured(site: Site, browser: Any, pen: Pen) -> None:
+    """M098: response time, tokens a second, tokens in all, the model; and no number that nobody measured."""
+    done = Completion("Yes.", "openai:small@lab", "stop", 1200, 89, {"load": 0.1, "prompt": 0.2, "generate": 0.5})
+    pen.script = lambda **given: Answer("Yes.", engine="openai:small@lab", completion=done)
+    shown = measured(browser.get(ask(site, browser)).text)
+    assert shown["Model"] == "openai:small@lab"
+    assert shown["Tokens/second"] == "178.0"
+    assert shown["Total tokens"] == "1,289 (1,200 read, 89 written)"
+    assert {"Response time", "Loading the model"} <= set(shown)
+    pen.script = lambda **given: Answer("Yes.")
+    shown = measured(browser.get(ask(site, browser)).text)
+    assert shown["Model"] == "extractive"
+    assert not {"Tokens/second", "Total tokens", "Loading the model"} & set(shown)
+
+
+def measured(page: str) -> dict[str, str]:
+    rows = BeautifulSoup(page, "html.parser").select(".chat-measured div")
+    return {row.dt.text: row.dd.text for row in rows if row.dt and row.dd}
 
 
 def test_nothing_written_comes_back_with_a_word(site: Site, browser: Any) -> None:
@@ -97,6 +121,59 @@ def test_deleted_undone_renamed_pinned_exported(site: Site, browser: Any) -> Non
     assert "the very words" in export.text
     assert browser.get(f"{path}/export.json").json["messages"][1]["state"] == "done"
     assert browser.get(f"{path}/export.exe").status_code == 400
+
+
+EVIL = '"><img src=x onerror=alert(1)>{{7*7}}'
+TAG = EVIL[2:]  # the client of this test cannot send a quotation mark in a file's name
+
+
+def test_whatever_has_a_name_stays_text(site: Site, browser: Any, pen: Pen) -> None:
+    """A17: titles, questions, files, errors, sources and models, in a thread, in lists, in a link and in what is pushed."""
+    path = ask(site, browser, EVIL)
+    browser.post(f"{path}/rename", data={"title": EVIL})
+    given = [(io.BytesIO(b"Some words."), f"{TAG}.txt"), (io.BytesIO(b"MZ"), f"{TAG}.exe")]
+    said = browser.post(f"{path}/files", data={"files": given})
+    assert {one.text.split(": ")[0] for one in BeautifulSoup(said.text, "html.parser").select(".truncate, .field-error")} == {
+        f"{TAG}.txt", f"{TAG}.exe"}, "one is listed, one was refused"  # fmt: skip
+    pen.script = lambda **_: Answer(f"So it is [1]. {EVIL}", (Sentence(EVIL, (), "unsupported"),),
+                                    (Source(1, quote=EVIL, title=EVIL, citation_id="c1"),), engine=EVIL)  # fmt: skip
+    browser.post(path, data={"text": EVIL})
+    site.lab.run_all("interactive")
+    browser.post(f"{path}/share")
+    [link] = set(re.findall(r'value="http://localhost(/shared/[^"]+)"', browser.get(path).text))
+
+    def fail(**_: Any) -> Answer:
+        raise Invalid(EVIL, suggestion=EVIL)
+
+    pen.script = fail
+    browser.post(path, data={"text": EVIL})
+    site.lab.run_all("interactive")
+    page = browser.get(path).text
+    messages = [f"/chat/messages/{one}" for one in set(re.findall(r"/chat/messages/([0-9a-f-]{36})/", page))]
+    pages = [
+        path,
+        "/",
+        "/chat",
+        "/chat/list?q=onerror",
+        f"/palette?q={EVIL}",
+        f"{path}/files",
+        link,
+        f"{link}/1",
+        *messages,
+    ]
+    read = 0
+    for url in pages:
+        answer = browser.get(url)
+        if answer.status_code != 200 or "html" not in answer.content_type:
+            continue
+        read += 1
+        soup = BeautifulSoup(answer.text, "html.parser")
+        assert soup.select("[onerror], img[src=x]") == [], url
+        assert "{{7*7}}" in answer.text or "49" not in soup.text.split(), url
+    assert read >= 6
+    for fmt in ("md", "json"):
+        export = browser.get(f"{path}/export.{fmt}")
+        assert re.fullmatch(r'attachment; filename="[\w.-]+"', export.headers["Content-Disposition"])
 
 
 def test_polling_stops_when_the_answer_is_there(site: Site, browser: Any) -> None:
