@@ -395,7 +395,9 @@ def bare_environment(threads: int = 1) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "MALLOC_ARENA_MAX": "2",
-        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime gives the machine a number and would tell its maker what it does
+        # onnxruntime gives the machine a number and would tell its maker what it does; the hub's library counts too.
+        "ORT_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 
 
