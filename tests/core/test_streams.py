@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from webapp.core import streams
@@ -53,7 +55,8 @@ def test_a_redis_that_is_away_costs_only_the_live_text() -> None:
 class Pace:
     def __init__(self, kept: streams.Streams) -> None:
         self.now, self.rung, self.noted = 0.0, [], []  # type: ignore[var-annotated]
-        self.writer = Writer(kept, "t", 1, ring=self.rung.append, note=self.noted.append, clock=lambda: self.now)
+        self.writer = Writer(kept, "t", 1, ring=self.rung.append, note=self.noted.append, clock=lambda: self.now,
+                             timer=lambda seconds, flush: threading.Timer(3600, flush))  # fmt: skip
 
     def at(self, now: float, piece: str) -> None:
         self.now = now
@@ -69,6 +72,34 @@ def test_a_writer_rings_at_most_every_50_ms_and_notes_each_second(kept: streams.
     assert kept.read("t").text == "abcde"
     pace.writer.flush()
     assert (kept.read("t").text, pace.rung[-1]) == ("abcdef", 6)
+
+
+def test_the_last_pieces_before_a_model_thinks_again_are_shown(kept: streams.Streams) -> None:
+    """They wait for the bell's pace, never for the next piece, which may take a minute."""
+    rung: list[int] = []
+    told = threading.Event()
+
+    def ring(length: int) -> None:
+        rung.append(length)
+        if length == 12:
+            told.set()
+
+    writer = Writer(kept, "t", 1, ring=ring, note=lambda text: None)
+    for piece in ("one ", "two ", "four"):
+        writer.write(piece)
+    assert told.wait(5)
+    assert kept.read("t").text == "one two four"
+    assert rung == [4, 12]
+
+
+def test_pieces_keep_their_order_whoever_sends_them(kept: streams.Streams) -> None:
+    writer = Writer(kept, "t", 1, ring=lambda length: None, note=lambda text: None,
+                    timer=lambda seconds, flush: threading.Timer(0.0002, flush))  # fmt: skip
+    wanted = "".join(f"{number} " for number in range(3000))
+    for number in range(3000):
+        writer.write(f"{number} ")
+    writer.flush()
+    assert kept.read("t").text == wanted
 
 
 def test_what_a_lost_redis_forgot_is_written_again(kept: streams.Streams) -> None:

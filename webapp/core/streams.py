@@ -160,7 +160,8 @@ def _from(data: bytes, after: int) -> str:
 class Writer:
     """What a runner holds: gathers the pieces of a model, keeps them in the stream and rings, at a calm pace.
 
-    ring(length): the bell. note(text): a snapshot for the row; it may raise TaskLost. One thread.
+    ring(length): the bell; it may ring in a thread of ours, for the last pieces before a model thinks again. note(text):
+    a snapshot for the row; it may raise TaskLost.
     """
 
     def __init__(
@@ -172,12 +173,16 @@ class Writer:
         ring: Callable[[int], None],
         note: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        timer: Callable[[float, Callable[[], None]], threading.Timer] = threading.Timer,
     ) -> None:
+        self._timer = timer
         self._streams, self._task_id, self._fence = streams, task_id, fence
         self._ring, self._note, self._clock = ring, note, clock
         self._pieces: list[str] = []
         self._fresh: list[str] = []
         self._kept = 0  # bytes that the stream holds of ours
+        self._lock = threading.Lock()  # pieces go out in their order, whoever sends them
+        self._later: threading.Timer | None = None
         self._told_at, self._noted_at = -BELL_EVERY, clock()
         self.first_at: float | None = None  # when the first piece came, by the clock
         streams.replace(task_id, fence, "")
@@ -192,10 +197,15 @@ class Writer:
         now = self._clock()
         if self.first_at is None:
             self.first_at = now
-        self._pieces.append(piece)
-        self._fresh.append(piece)
-        if now - self._told_at >= BELL_EVERY:
-            self._told_at = now
+        with self._lock:
+            self._pieces.append(piece)
+            self._fresh.append(piece)
+            due = now - self._told_at >= BELL_EVERY
+            if not due and self._later is None:
+                self._later = self._timer(BELL_EVERY - (now - self._told_at), self.flush)
+                self._later.daemon = True
+                self._later.start()
+        if due:
             self.flush()
         if now - self._noted_at >= NOTE_EVERY:
             self._noted_at = now
@@ -203,16 +213,28 @@ class Writer:
 
     def flush(self) -> None:
         """Into the stream, and ring. What a lost Redis forgot is written again as a whole."""
+        with self._lock:
+            later, self._later = self._later, None
+            if later is not None:
+                later.cancel()
+            self._told_at = self._clock()
+            length = self._send()
+        if length:
+            self._ring(length)
+
+    def _send(self) -> int:
+        """Bytes of the whole, 0 when there was nothing new."""
         fresh, self._fresh = "".join(self._fresh), []
         if not fresh:
-            return
+            return 0
         self._kept += len(fresh.encode("utf-8", "replace"))
         length = self._streams.append(self._task_id, self._fence, fresh)
         if 0 < length < LONGEST and length != self._kept:
             self._streams.replace(self._task_id, self._fence, self.text)
-        self._ring(self._kept)
+        return self._kept
 
     def start_again(self) -> None:
         """Forget what was written: the next piece begins a new text."""
-        self._pieces, self._fresh, self._kept = [], [], 0
-        self._streams.replace(self._task_id, self._fence, "")
+        with self._lock:
+            self._pieces, self._fresh, self._kept = [], [], 0
+            self._streams.replace(self._task_id, self._fence, "")
