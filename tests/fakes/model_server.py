@@ -2,7 +2,7 @@
 
 with ModelServer() as models:
     models.says("Good ", "day")            # pieces of every following answer
-    models.hold()                          # stop after the first piece until `go()`
+    models.hold()                          # stop after the first piece until `go()`; `step()` lets one more out
     make_rt(**models.env)                  # engines openai:small@lab, openai:large@lab
     models.asked[-1]["messages"]
 """
@@ -25,7 +25,8 @@ Reply = Callable[[dict[str, Any]], list[str]]
 
 class ModelServer:
     """asked: the bodies of all completions, oldest first. began: set once a first piece was sent. left: once a caller
-    hung up in the middle. reply: pieces by the request; `fails(status)` answers all with an error."""
+    hung up in the middle. reply: pieces by the request; `fails(status)` answers all with an error. pause: seconds
+    after each piece."""
 
     def __init__(self, *models: str) -> None:
         self.models = list(models or ("small", "large"))
@@ -34,6 +35,8 @@ class ModelServer:
         self.reply: Reply = lambda body: ["Good ", "day"]
         self.usage: dict[str, int] | None = {"prompt_tokens": 11, "completion_tokens": 2}
         self.finish = "stop"
+        self.pause = 0.0
+        self._steps = threading.Semaphore(0)
         self._go = threading.Event()
         self._go.set()
         self._failure: tuple[int, dict[str, str]] | None = None
@@ -54,9 +57,15 @@ class ModelServer:
         self._failure = status, headers
 
     def hold(self) -> None:
+        while self._steps.acquire(blocking=False):
+            continue
         self._go.clear()
         self.began.clear()
         self.left.clear()
+
+    def step(self) -> None:
+        """One more piece of one held answer."""
+        self._steps.release()
 
     def go(self) -> None:
         self._go.set()
@@ -69,7 +78,11 @@ class ModelServer:
             return
         connection.sendall(HEAD.encode())
         for piece in self.reply(body):
-            connection.sendall(_chunk({"content": piece}))
+            try:
+                connection.sendall(_chunk({"content": piece}))
+            except OSError:
+                self.left.set()
+                raise
             self.began.set()
             if not self._may_go_on(connection, request):
                 return
@@ -80,9 +93,13 @@ class ModelServer:
 
     def _may_go_on(self, connection: socket.socket, request: Request) -> bool:
         """Waits while held; False when the caller has left or the server closes."""
+        if self.pause and request.hung_up.wait(self.pause):
+            return False
         while not self._go.wait(0.01):
             if request.hung_up.is_set():
                 return False
+            if self._steps.acquire(blocking=False):
+                return True
             if select.select([connection], [], [], 0)[0] and not connection.recv(1):
                 self.left.set()
                 return False

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-LAYERS, DIM, HEADS, FFN, VOCAB, CONTEXT = 2, 64, 4, 128, 512, 256
+VOCAB, CONTEXT = 512, 256
+TINY = (2, 64, 4, 128)  # layers, dimensions, heads, feed forward
+SLOW = (8, 512, 8, 1408)  # a hundred megabytes: some seconds for an answer, so that it can be stopped in the middle
 ALIGN = 32
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}</s>\n{% endfor %}"
@@ -19,21 +21,24 @@ TEMPLATE = (
 )
 
 
-def write(path: Path, *, template: str = TEMPLATE, seed: int = 0, **changes: Any) -> Path:
+def write(
+    path: Path, *, template: str = TEMPLATE, seed: int = 0, shape: tuple[int, int, int, int] = TINY, **changes: Any
+) -> Path:
     """changes: metadata by key, None leaves one out."""
+    layers, dim, heads, ffn = shape
     tokens, scores, types = _vocabulary()
     pairs: dict[str, Any] = {
         "general.architecture": "llama",
         "general.name": "random tiny",
         "general.file_type": 0,
         "llama.context_length": CONTEXT,
-        "llama.embedding_length": DIM,
-        "llama.block_count": LAYERS,
-        "llama.feed_forward_length": FFN,
-        "llama.attention.head_count": HEADS,
-        "llama.attention.head_count_kv": HEADS,
+        "llama.embedding_length": dim,
+        "llama.block_count": layers,
+        "llama.feed_forward_length": ffn,
+        "llama.attention.head_count": heads,
+        "llama.attention.head_count_kv": heads,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.rope.dimension_count": DIM // HEADS,
+        "llama.rope.dimension_count": dim // heads,
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.scores": scores,
@@ -43,18 +48,19 @@ def write(path: Path, *, template: str = TEMPLATE, seed: int = 0, **changes: Any
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.chat_template": template,
     } | changes
-    tensors = _tensors(np.random.default_rng(seed))
+    tensors = _tensors(np.random.default_rng(seed), layers, dim, ffn)
     pairs = {key: value for key, value in pairs.items() if value is not None}
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
     head += b"".join(_string(key) + _value(value) for key, value in pairs.items())
-    body, offset = b"", 0
+    body, offset = bytearray(), 0
     for name, data in tensors.items():
         shape = data.shape[::-1]
         head += _string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, offset)
         raw = data.astype("<f4").tobytes()
         raw += b"\0" * (-len(raw) % ALIGN)
-        body, offset = body + raw, offset + len(raw)
-    path.write_bytes(head + b"\0" * (-len(head) % ALIGN) + body)
+        body += raw
+        offset += len(raw)
+    path.write_bytes(head + b"\0" * (-len(head) % ALIGN) + bytes(body))
     return path
 
 
@@ -92,21 +98,21 @@ def _vocabulary() -> tuple[list[str], list[float], list[int]]:
     return tokens[:VOCAB], scores[:VOCAB], types[:VOCAB]
 
 
-def _tensors(rng: Any) -> dict[str, Any]:
+def _tensors(rng: Any, layers: int, dim: int, ffn: int) -> dict[str, Any]:
     def noise(*shape: int) -> Any:
         return rng.standard_normal(shape, dtype=np.float32) / np.sqrt(shape[-1])
 
-    found = {"token_embd.weight": noise(VOCAB, DIM)}
-    for layer in range(LAYERS):
+    found = {"token_embd.weight": noise(VOCAB, dim)}
+    for layer in range(layers):
         at = f"blk.{layer}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            found[f"{at}{name}.weight"] = noise(DIM, DIM)
-        found[f"{at}ffn_gate.weight"] = noise(FFN, DIM)
-        found[f"{at}ffn_up.weight"] = noise(FFN, DIM)
-        found[f"{at}ffn_down.weight"] = noise(DIM, FFN)
-        found[f"{at}attn_norm.weight"] = np.ones(DIM)
-        found[f"{at}ffn_norm.weight"] = np.ones(DIM)
-    return found | {"output_norm.weight": np.ones(DIM), "output.weight": noise(VOCAB, DIM)}
+            found[f"{at}{name}.weight"] = noise(dim, dim)
+        found[f"{at}ffn_gate.weight"] = noise(ffn, dim)
+        found[f"{at}ffn_up.weight"] = noise(ffn, dim)
+        found[f"{at}ffn_down.weight"] = noise(dim, ffn)
+        found[f"{at}attn_norm.weight"] = np.ones(dim)
+        found[f"{at}ffn_norm.weight"] = np.ones(dim)
+    return found | {"output_norm.weight": np.ones(dim), "output.weight": noise(VOCAB, dim)}
 
 
 def _string(text: str) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,19 +171,24 @@ def bob(site: Site) -> Person:
 @pytest.fixture(scope="session")
 def deployment(_blank_postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A web process, a live one and a worker over Postgres and Redis."""
+    with deployed(_blank_postgres, tmp_path_factory.mktemp("deployment"), 5) as site:
+        yield site
+
+
+@contextmanager
+def deployed(template: str, home: Path, redis_number: int, more: dict[str, str] | None = None) -> Iterator[Site]:
+    """The same with settings of its own, over a database and a Redis number of its own."""
     import redis
 
-    number = 5
-    redis_url = f"{REDIS}/{number}"
+    redis_url = f"{REDIS}/{redis_number}"
     client = redis.Redis.from_url(redis_url)
     client.flushdb()
-    home = tmp_path_factory.mktemp("deployment")
     live_port = free_port()
-    with _database_like(_blank_postgres) as name:
+    with _database_like(template) as name:
         env = {
             **LIMITS, "DATABASE_URL": f"{PG}/{name}", "REDIS_URL": redis_url, "WEB_CONCURRENCY": "1",
             "SECRET_KEY": "only of these tests, long enough", "BRAINSTEM_LIVE_PORT": str(live_port),
-            "BRAINSTEM_WS_PER_USER": "6",
+            "BRAINSTEM_WS_PER_USER": "6", **(more or {}),
         }  # fmt: skip
         servers = [Server(home / part, env, args) for part, args in
                    (("web", ("web",)), ("live", ("web", "--live")), ("worker", ("worker", "all")))]  # fmt: skip
