@@ -14,10 +14,10 @@ from tests.conftest import make_cast
 from tests.engines.test_calls import HELLO, add, kept
 from tests.engines.test_remote import DONE, HEAD, chunk, stream
 from tests.fakes.http_server import Canary, FakeSite, Request
-from tests.fakes.lab import Lab
+from tests.fakes.lab import Lab, die_at_the_end
 from webapp.core import addresses
 from webapp.core.context import SYSTEM, Ctx
-from webapp.core.errors import AppError, NoModel, TooLarge, Upstream
+from webapp.core.errors import AppError, Conflict, NoModel, TooLarge, Upstream
 from webapp.engines import ollama, remote, rows, servers, service
 from webapp.runtime import Runtime
 
@@ -225,6 +225,45 @@ def test_a_task_gives_up_after_five_attempts(rt: Runtime, evil: FakeSite) -> Non
         again(lab, task_id, breaker)
     assert (lab.status(task_id), lab.row(task_id).attempt) == ("failed", 5)
     assert len(lab.letters(task_id)) == 1
+
+
+def test_from_the_dead_letters_it_is_asked_once_more_by_two_clicks(rt: Runtime, evil: FakeSite) -> None:
+    lab, cast = Lab(rt), make_cast(rt)
+    task_id = lab.start_kind("models.try", {"prompt": "Hello", "model": "openai:m@evil"}, cast.alice)
+    breaker = rt.kept(f"breaker {evil.url('/v1')}", remote.Breaker)
+    refused(evil, 500)
+    lab.run()
+    for _ in range(4):
+        again(lab, task_id, breaker)
+    assert lab.status(task_id) == "failed"
+    breaker._until = 0.0
+    stream(evil, chunk("Well again"), chunk(finish_reason="stop"), DONE)
+    lab.do("retry", cast.alice, task_id)
+    with pytest.raises(Conflict):
+        lab.do("retry", cast.alice, task_id)
+    before = len(evil.requests)
+    assert lab.run_all() == 1
+    assert (lab.status(task_id), len(evil.requests) - before) == ("completed", 1)
+    assert [one.requeued_at is not None for one in lab.letters(task_id)] == [True]
+
+
+def test_tried_twice_it_is_one_result(rt: Runtime, evil: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`models.try`, whose worker dies twice when all is done: the text is there once, each call of a model is kept."""
+    lab, cast = Lab(rt), make_cast(rt)
+    stream(evil, chunk("Good "), chunk("day"), chunk(finish_reason="stop"), DONE)
+    had = die_at_the_end(monkeypatch, "models.try", 2)
+    task_id = lab.start_kind("models.try", {"prompt": "Hello", "model": "openai:m@evil"}, cast.alice)
+    for _ in range(2):
+        lab.crash()
+        lab.take_over()
+    lab.run_all()
+    row = lab.row(task_id)
+    assert (row.status, row.crashes, row.result["text"]) == ("completed", 2, "Good day")
+    for name in ("text", "model", "finish", "prompt_tokens", "completion_tokens"):
+        assert {str(one[name]) for one in had} == {str(row.result[name])}, name
+    assert rt.streams.read(task_id).text == "Good day"
+    assert [one.ok for one in kept(rt)] == [True] * 3
+    assert [event.type for event in lab.events(task_id)].count("result") == 1
 
 
 def again(lab: Lab, task_id: str, breaker: remote.Breaker) -> None:

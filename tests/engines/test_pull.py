@@ -15,7 +15,7 @@ from tests.conftest import make_cast
 from tests.engines.test_calls import add
 from tests.fakes import tiny_gguf
 from tests.fakes.http_server import FakeSite, Request
-from tests.fakes.lab import Lab
+from tests.fakes.lab import Lab, die_at_the_end
 from webapp.core.errors import BadRequest, Forbidden, Invalid, NoModel, TaskCancelled, Upstream
 from webapp.engines import hub, local, ollama, servers, service
 from webapp.runtime import Runtime
@@ -201,6 +201,21 @@ def test_a_pull_is_a_task_with_progress_in_bytes(rt: Runtime, data: bytes) -> No
     again = lab.start_kind("models.pull", {"model": "tinyllama"}, cast.root)
     lab.run("workflows")
     assert lab.status(again) == "completed", "what is there is not loaded twice"
+
+
+def test_pulled_twice_it_is_one_file(rt: Runtime, site: Hub, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker dies when all is done: the file is there, checked, and no byte of it is asked for again."""
+    lab, cast = Lab(rt), make_cast(rt)
+    had = die_at_the_end(monkeypatch, "models.pull")
+    task_id = lab.start_kind("models.pull", {"model": "tinyllama"}, cast.root)
+    lab.crash("workflows")
+    [kept] = local.folder(rt).glob(f"**/{NAME}")
+    written = kept.stat().st_mtime_ns
+    lab.take_over()
+    lab.run_all("workflows")
+    row = lab.row(task_id)
+    assert (row.status, row.result) == ("completed", had[0])
+    assert (kept.read_bytes(), kept.stat().st_mtime_ns) == (data, written)
 
 
 def test_only_administrators_pull(rt: Runtime) -> None:

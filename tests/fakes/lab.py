@@ -70,6 +70,13 @@ class Lab:
             return
         raise AssertionError("it did not crash")
 
+    def take_over(self) -> None:
+        """The lease of whoever died ends, and the sweep puts the work back."""
+        from webapp.tasks.sweep import sweep
+
+        self.sql("UPDATE tasks SET lease_until = 1 WHERE status = 'running'")
+        sweep(self.rt)
+
     def claim(self, queue: str = "inference", *, lease: float = 30.0) -> TaskRun:
         """Take a task as a worker would and stop there."""
         row = store.claim(self.rt, queue, "other-worker", lease)
@@ -125,6 +132,21 @@ class Lab:
             task.created_at = task.updated_at = then
             if task.finished_at:
                 task.finished_at = then
+
+
+def die_at_the_end(monkeypatch: Any, kind: str, times: int = 1) -> list[dict[str, Any]]:
+    """Workers of the next runs of `kind` die when all is done and nothing is recorded; the results they had."""
+    had: list[dict[str, Any]] = []
+    original = execute._finish
+
+    def finish(rt: Runtime, run: TaskRun, result: dict[str, Any]) -> None:
+        if run.kind == kind and len(had) < times:
+            had.append(result)
+            raise kinds.Killed
+        original(rt, run, result)
+
+    monkeypatch.setattr(execute, "_finish", finish)
+    return had
 
 
 class _Kept:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.kinds import Killed
+from tests.fakes.lab import die_at_the_end
 from tests.research.conftest import Den
 from webapp.core.context import Ctx
 from webapp.core.errors import NoModel, NotFound
@@ -106,6 +107,29 @@ def test_killed_between_the_steps_it_resumes(den: Den, monkeypatch: pytest.Monke
     assert len(asked) == 4 + len(kills)
     assert {path: count for path, count in den.site.asked().items() if path != "/robots.txt" and count > 1} == {}
     quoted_word_by_word(den, row.result)
+
+
+def test_compared_twice_it_says_and_keeps_the_same(den: Den, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`content.analyze`, whose worker dies twice when all is done: each page once, each citation once, one end."""
+    urls = [den.site.url(path) for path in ("/wiki/Mason_bees", "/bees/nesting.html", "/bees/enemies.html")]
+    had = die_at_the_end(monkeypatch, "content.analyze", 2)
+    task_id = den.start("content.analyze", urls=urls)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            den.work()
+        den.lab.take_over()
+    den.work()
+    row = den.lab.row(task_id)
+    assert row.status == "completed", row.error
+    assert row.result is not None
+    assert {path: count for path, count in den.site.asked().items() if path != "/robots.txt" and count > 1} == {}
+    for earlier in had:
+        for name in ("response", "agreements", "differences", "claims_by_source", "sources", "read", "expansion_info"):
+            assert row.result[name] == earlier[name], name
+    quoted_word_by_word(den, row.result)
+    kept = den.lab.sql("SELECT count(*) FROM citations WHERE task_id = :id", id=task_id).scalar()
+    assert kept == len(row.result["sources"]) > 0
+    assert [event.type for event in den.lab.events(task_id)].count("result") == 1
 
 
 def test_a_model_that_is_not_there_is_refused_at_once(den: Den) -> None:

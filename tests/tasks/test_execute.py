@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import Cast
+from tests.conftest import ROOT, Cast
 from tests.fakes.kinds import Killed, scripts
 from tests.fakes.lab import Lab
 from webapp.core.context import SYSTEM, Actor
@@ -619,13 +619,14 @@ def test_every_change_rings_after_it_is_there(lab: Lab, alice: Actor) -> None:
 # own result twice.
 ELSEWHERE = {
     "chat.answer": "tests/chat/test_messages.py::test_a_crash_resumes_and_the_old_claim_writes_nothing",
-    "content.analyze": "tests/research/test_research.py",
-    "models.pull": "tests/engines/test_pull.py",
-    "models.try": "tests/engines/test_attacks.py",
+    "chat.expand": "tests/research/test_in_a_conversation.py::test_running_twice_writes_one_answer_and_reads_nothing_again",
+    "content.analyze": "tests/research/test_research.py::test_compared_twice_it_says_and_keeps_the_same",
+    "models.pull": "tests/engines/test_pull.py::test_pulled_twice_it_is_one_file",
+    "models.try": "tests/engines/test_attacks.py::test_tried_twice_it_is_one_result",
     "crawl.site": "tests/crawl/test_crawl.py::test_running_twice_changes_nothing",
-    "knowledge.embed": "tests/knowledge/test_embed.py",
-    "knowledge.reindex": "tests/knowledge/test_embed.py",
-    "knowledge.embed_pending": "tests/knowledge/test_embed.py",
+    "knowledge.embed": "tests/knowledge/test_embed.py::test_what_breaks_off_is_taken_up_again",
+    "knowledge.reindex": "tests/knowledge/test_embed.py::test_killed_between_the_change_and_the_dropping",
+    "knowledge.embed_pending": "tests/knowledge/test_embed.py::test_the_half_hourly_round_takes_what_was_forgotten",
 }
 OURS = [name for name in kinds.names() if not name.startswith("test.") and name not in ELSEWHERE]
 
@@ -648,6 +649,14 @@ def params_for(lab: Lab, owner: Actor, name: str) -> dict[str, Any]:
         if name == "knowledge.read":
             params["source_ids"] = [sources.add_text(ctx, collection.id, "The port was rebuilt in 1908.").id]
         return params
+
+
+def test_what_is_run_twice_elsewhere_is_run_there() -> None:
+    """Else a test that is renamed or dropped would take a kind out of this rule unseen."""
+    for name, where in ELSEWHERE.items():
+        path, test = where.split("::")
+        assert name in kinds.names(), f"{name} is no kind any more"
+        assert f"\ndef {test}(" in (ROOT / path).read_text(encoding="utf-8"), where
 
 
 @pytest.mark.parametrize("name", OURS)
