@@ -42,8 +42,9 @@
     set(key, value) { try { value ? localStorage.setItem(key, value) : localStorage.removeItem(key); } catch { /* private window */ } },
   };
 
-  /* Is an answer being written? Then the stop button shows, and what is sent waits for its end. */
-  const writing = () => $('.chat-answer[data-live-topic]:is([data-status="waiting"], [data-status="writing"])[data-final="false"]');
+  /* Is an answer being written? Then the stop button shows, and what is sent waits for its end. A search for more sources
+     may take minutes: nothing waits for it, and it has a button of its own. */
+  const writing = () => $('.chat-answer[data-live-topic]:is([data-status="waiting"], [data-status="writing"])[data-final="false"]:not([data-looking])');
   const reading = () => Number($(".chat-files")?.dataset.reading || 0) > 0;
   let queued = false;
   function show() {

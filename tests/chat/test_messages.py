@@ -264,13 +264,70 @@ def test_numbers_of_messages_are_given_once(talk: Talk) -> None:
         assert list(seqs) == [1, 2, 3, 4]
 
 
-def test_more_is_looked_for_where_the_sources_were_silent(talk: Talk) -> None:
-    talk.pen.script = lambda **_: Answer("I don't know.", declined=True, confidence=0.1)
-    *_, answer, _ = talk.ask("What do penguins eat?")
-    assert service.can_expand()
+# -- what was chosen since -------------------------------------------------------------------------------------------
+
+
+def choose(talk: Talk, conversation: str, **config: Any) -> None:
     with talk.as_() as ctx:
-        task = service.expand(ctx, answer)
-    row = talk.lab.row(task["id"])
-    assert (row.kind, row.params["question"], row.params["topic"]) == (
-        "knowledge.expand", "What do penguins eat?", "What do penguins eat?",
-    )  # fmt: skip
+        service.update(ctx, conversation, config=config)
+
+
+def test_another_answer_is_by_what_was_chosen_since_and_says_so(talk: Talk) -> None:
+    conversation, question, answer, _ = talk.ask()
+    choose(talk, conversation, engine="openai:large@lab", agent="research", collections=[])
+    with talk.as_() as ctx:
+        again = service.regenerate(ctx, answer)[0].id
+        other = service.edit(ctx, question, "Why not?")[1].id
+    talk.lab.run_all("interactive")
+    talk.lab.run_all("inference")
+    assert [one["engine"] for one in talk.pen.asked] == ["", "openai:large@lab", "openai:large@lab"]
+    for ident in (again, other):
+        row = talk.message(ident)
+        assert (row.agent, row.route["method"]) == ("research", "chosen")
+        assert row.route["changed"] == [{"what": "agent", "before": "auto", "now": "research"},
+                                        {"what": "engine", "before": "", "now": "openai:large@lab"}]  # fmt: skip
+    assert "changed" not in talk.message(answer).route
+
+
+def test_another_answer_keeps_what_it_was_asked_with_where_nothing_was_chosen(talk: Talk) -> None:
+    """Named for one question by a program, while the conversation's own choice stayed as it was."""
+    with talk.as_() as ctx:
+        row = service.create(ctx)
+        service.update(ctx, row.id, config={"engine": "openai:small@lab"})
+        conversation = row.id
+    *_, answer, _ = talk.ask("Why?", conversation, engine="openai:large@lab", use_context=False)
+    talk.lab.run_all("inference")
+    with talk.as_() as ctx:
+        again = service.regenerate(ctx, answer)[0].id
+    talk.lab.run_all("inference")
+    assert [(one["engine"], one["use_context"]) for one in talk.pen.asked] == [("openai:large@lab", False)] * 2
+    assert "changed" not in talk.message(again).route
+    choose(talk, conversation, engine="")
+    with talk.as_() as ctx:
+        third = service.regenerate(ctx, again)[0].id
+        assert service.message(ctx, third).meta["changed"] == [
+            {"what": "engine", "before": "openai:large@lab", "now": ""}]  # fmt: skip
+        named = service.regenerate(ctx, answer, engine="extractive")[0]
+        assert (named.meta["engine"], named.meta["changed"]) == ("extractive", []), "what is named now goes first"
+
+
+def test_tried_again_it_is_by_what_was_chosen_since(talk: Talk) -> None:
+    """Else whoever chose a model because the first one failed would see it fail again."""
+
+    def script(engine: str, **_: Any) -> Answer:
+        if engine == "openai:gone@lab":
+            raise NoModel("There is no model openai:gone@lab here.")
+        return Answer("Now it works.")
+
+    talk.pen.script = script
+    conversation, _, answer, first = talk.ask("Why?", engine="openai:gone@lab", run=False)
+    talk.lab.run_all("inference")
+    assert talk.stand(answer).state == "failed"
+    choose(talk, conversation, engine="extractive")
+    with talk.as_() as ctx:
+        _, task = service.retry(ctx, answer)
+        second = task["id"]
+    talk.lab.run_all("interactive")
+    row = talk.message(answer)
+    assert (row.state, row.content, row.task_id == second != first) == ("done", "Now it works.", True)
+    assert row.route["changed"] == [{"what": "engine", "before": "openai:gone@lab", "now": "extractive"}]

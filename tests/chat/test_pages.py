@@ -189,3 +189,64 @@ def test_polling_stops_when_the_answer_is_there(site: Site, browser: Any) -> Non
     assert seqs[1] > seqs[0] > 0, "else the page would take it for old"
     question = re.findall(r'data-question="([^"]+)"', page)[0]
     assert browser.get(f"/chat/messages/{question}").status_code == 404, "only answers are polled"
+
+
+def test_more_is_looked_for_in_the_thread_itself(site: Site, browser: Any, pen: Pen) -> None:
+    """Where an answer is thin or there is none; what comes back is the thread, with the version that waits."""
+    path = ask(site, browser)
+    page = browser.get(path).text
+    [door] = re.findall(r'action="(/chat/messages/[^"]+/expand)"', page)
+    assert browser.post(door).location.endswith(path), "without a script it leads back to the thread"
+    page = browser.get(path).text
+    assert "data-looking" in page
+    assert "Stop looking" in page
+    assert 'data-status="waiting"' in page
+    assert '<span class="num">2<' in page
+    assert browser.post(door).status_code == 409, "somebody looks already"
+    pen.script = lambda **_: Answer("Sure [1].", (Sentence("Sure.", (1,)),), (Source(1),), confidence=0.9)
+    for _ in range(3):
+        for queue in ("interactive", "crawling", "embedding"):
+            site.lab.run_all(queue)
+    page = browser.get(path).text
+    assert "No new page was read; the answer changed." in page
+    assert "The answer before" in page
+    assert "So it is. Penguins fly. [?]" in page
+    assert not re.findall(r'/expand"', page), "a sure answer with sources offers no search"
+    [message] = re.findall(r'action="/chat/messages/([^"]+)/regenerate"', page)
+    thread = browser.post(f"/chat/messages/{message}/regenerate", headers={"HX-Request": "true", "HX-Target": "thread"})
+    assert 'id="thread"' in thread.text
+    assert "The answer before" not in thread.text
+
+
+def test_more_is_looked_for_by_programs(site: Site, browser: Any) -> None:
+    ask(site, browser)
+    conversation = browser.get("/api/v1/conversations").json["conversations"][0]["id"]
+    old = browser.get(f"/api/v1/conversations/{conversation}/messages").json["messages"][-1]
+    assert old["change"] is None
+    door = f"/api/v1/conversations/messages/{old['id']}/expand"
+    for body in ({"max_urls": 0}, {"max_urls": 51}, {"urls": "x"}, {"urls": ["http://10.0.0.1/"]}, {"urls": ["::"]}):
+        assert browser.post(door, json=body).status_code in (400, 422, 403), body
+    made = browser.post(door, json={"urls": [], "max_urls": 2})
+    assert made.status_code == 202
+    answer = made.json["answer"]
+    assert (answer["state"], answer["number"], answer["alternatives"]) == ("waiting", 2, 2)
+    assert site.program(site.cast.bob).post(door, json={}).status_code == 404
+    for _ in range(3):
+        for queue in ("interactive", "crawling", "embedding"):
+            site.lab.run_all(queue)
+    shown = browser.get(f"/api/v1/conversations/messages/{answer['id']}").json
+    assert shown["state"] == "done"
+    assert (shown["change"]["kind"], shown["change"]["before_id"]) == ("same", old["id"])
+    export = browser.get(f"/chat/{conversation}/export.md").text
+    assert "*No new page was read; the answer is as before.*" in export
+
+
+def test_the_receipt_says_what_was_chosen_since(site: Site, browser: Any) -> None:
+    path = ask(site, browser)
+    browser.post(f"{path}/choices", data={"engine": "openai:large@lab", "agent": "research"})
+    [door] = re.findall(r'action="(/chat/messages/[^"]+/regenerate)"', browser.get(path).text)
+    browser.post(door)
+    site.lab.run_all("inference")
+    page = browser.get(path).text
+    assert "Asked again with the model chosen since: openai:large@lab instead of the default." in page
+    assert "Asked again with the agent chosen since: Research instead of whoever fits." in page

@@ -15,7 +15,7 @@ from webapp.knowledge.service import collections, documents
 from webapp.knowledge.service.documents import Incoming
 from webapp.runtime import Runtime
 
-QUEUES = ("inference", "crawling", "embedding")
+QUEUES = ("interactive", "inference", "crawling", "embedding")
 
 
 def page(title: str, *sentences: str, links: str = "") -> bytes:

@@ -22,6 +22,7 @@ from webapp.chat.schemas import (
     ConversationPatch,
     ConversationQuery,
     EditIn,
+    ExpandIn,
     ExportQuery,
     FindQuery,
     FoundOut,
@@ -163,6 +164,18 @@ def edit_message(ctx: Ctx, message_id: str, body: EditIn) -> Any:
 def regenerate(ctx: Ctx, message_id: str, body: AgainIn) -> Any:
     """Another answer to the same question, by another agent or engine if named; the old one stays a branch."""
     row, task = service.regenerate(ctx, message_id, agent=body.agent, engine=body.engine)
+    return _writing(ctx, row, task["id"])
+
+
+@conversations.post(
+    "/messages/<message_id>/expand", auth=WRITE, body=ExpandIn, returns=AnsweringOut, status=202, errors=(403, 404, 409)
+)
+def expand(ctx: Ctx, message_id: str, body: ExpandIn) -> Any:
+    """Look for more sources for a question and answer it again, beside the answer there is.
+
+    The new answer is there at once and waits; `note` says what is being read, `change` in the end what it brought.
+    """
+    row, task = service.expand(ctx, message_id, urls=body.urls, max_urls=body.max_urls)
     return _writing(ctx, row, task["id"])
 
 

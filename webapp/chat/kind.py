@@ -7,10 +7,11 @@ when somebody stops it stays.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
@@ -47,18 +48,36 @@ class Asked(BaseModel):
     question: str
     history: list[dict[str, str]]
     external_id: str | None
+    changed: list[dict[str, Any]]  # choices made since the answer before this one
+
+
+class Looked(Protocol):
+    """What was looked for before the answer (`expand_kind`)."""
+
+    def told(self, found: Any) -> Any:
+        """The answer, saying what the search brought where it is still none."""
+
+    def change(self, task: TaskRun, found: Any) -> dict[str, Any]:
+        """What it changed, as `meta` of the message keeps it."""
 
 
 def run(task: TaskRun) -> dict[str, Any]:
-    """1. Read the question. 2. Choose an agent. 3. Write the answer, shown as it comes. 4. Store it, checked."""
+    return write(task)
+
+
+def write(task: TaskRun, look: Callable[[TaskRun], Looked] | None = None) -> dict[str, Any]:
+    """1. Read the question; look for more. 2. Choose an agent. 3. Write the answer, shown as it comes. 4. Store it, checked."""
     began = time.monotonic()
     asked = _read(task)
     writer = Writer(task.rt.streams, task.id, task.fence, ring=partial(_ring, task), note=partial(_note, task))
     try:
+        looked = look(task) if look is not None else None
         task.progress(0, "Initializing AI agent...", data={})
         route = _route(task, asked)
         found = _write(task, asked, route, writer)
-        return _store(task, asked, route, found, _metrics(asked, found, writer, began))
+        found = looked.told(found) if looked is not None else found
+        change = looked.change(task, found) if looked is not None else None
+        return _store(task, asked, route, found, _metrics(asked, found, writer, began), change)
     except TaskInterrupted as exc:
         _interrupted(task, writer, exc)
         raise
@@ -77,7 +96,7 @@ def _read(task: TaskRun) -> Asked:
         conversation, answer = _rows(task, db)
         question = db.get_one(Message, answer.parent_id)
         return Asked(question=question.content, history=messages.history(db, conversation, question.id),
-                     external_id=conversation.external_id)  # fmt: skip
+                     external_id=conversation.external_id, changed=answer.meta.get("changed") or [])  # fmt: skip
 
 
 def _rows(task: TaskRun, db: Session) -> tuple[Conversation, Message]:
@@ -97,12 +116,13 @@ def _actor(task: TaskRun) -> Actor:
 
 
 def _route(task: TaskRun, asked: Asked) -> dict[str, Any]:
-    """The receipt: who answers and why. Decided once for a task, however often it runs."""
+    """The receipt: who answers and why, and what was chosen since. Decided once for a task, however often it runs."""
     wanted = task.params.get("agent") or "auto"
+    since = {"changed": asked.changed} if asked.changed else {}
     if wanted != "auto":
         from webapp.agents import service as agents
 
-        return dict(agents.chosen(wanted).receipt())
+        return dict(agents.chosen(wanted).receipt()) | since
 
     def decide() -> dict[str, Any]:
         from webapp.agents import service as agents
@@ -110,7 +130,7 @@ def _route(task: TaskRun, asked: Asked) -> dict[str, Any]:
         before = [one["content"] for one in asked.history if one["role"] == "user"]
         return dict(agents.route(task.rt, asked.question, context=before[-1] if before else None).receipt())
 
-    return dict(task.once("route", decide))
+    return dict(task.once("route", decide)) | since
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -166,7 +186,8 @@ def _mark(task: TaskRun, state: str, **values: Any) -> None:
 # -- after -----------------------------------------------------------------------------------------------------------
 
 
-def _store(task: TaskRun, asked: Asked, route: dict[str, Any], found: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+def _store(task: TaskRun, asked: Asked, route: dict[str, Any], found: Any, metrics: dict[str, Any],
+           change: dict[str, Any] | None) -> dict[str, Any]:  # fmt: skip
     """The message and its citations in one transaction."""
     from webapp.answers import service as answers
     from webapp.core.text import clean
@@ -179,12 +200,13 @@ def _store(task: TaskRun, asked: Asked, route: dict[str, Any], found: Any, metri
         row.checks = [{**asdict(one), "numbers": list(one.numbers)} for one in found.sentences]
         row.metrics, row.error, row.updated_at = metrics, None, utcnow()
         row.meta = {**row.meta, "confidence": found.confidence, "reason": found.reason, "model": found.engine,
-                    "context_used": found.context_used}  # fmt: skip
+                    "context_used": found.context_used, "change": change}  # fmt: skip
         if found.engine:
             conversation.model_name = found.engine[:200]
         conversation.updated_at = utcnow()
         stored = list(row.sources)
-    return _result(asked, route, found, stored, metrics, task)
+    result = _result(asked, route, found, stored, metrics, task)
+    return result if change is None else result | {"change": change}
 
 
 def _result(asked: Asked, route: dict[str, Any], found: Any, sources: list[dict[str, Any]], metrics: dict[str, Any],

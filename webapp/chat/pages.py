@@ -215,9 +215,8 @@ def branch(ctx: Ctx, message_id: str) -> Any:
 
 @pages.post("/chat/messages/<message_id>/expand", auth=WRITE)
 def expand(ctx: Ctx, message_id: str) -> Any:
-    """Look for more sources for a question that was declined; the task's page shows what is found."""
-    task = service.expand(ctx, message_id)
-    return _to(url_for("tasks_pages.show", task_id=task["id"]))
+    """Look for more sources for a question; the new answer comes into the thread."""
+    return _after(ctx, service.expand(ctx, message_id)[0].conversation_id)
 
 
 @pages.get("/chat/messages/<message_id>/sources/<number>", auth=READ)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from webapp.chat.service.expanding import MOST
 from webapp.chat.service.messages import LONGEST
 from webapp.web.api import ApiModel
 
@@ -99,9 +100,17 @@ class AgainIn(ApiModel):
     engine: str | None = Field(None, max_length=200)
 
 
+class ExpandIn(ApiModel):
+    """Where to look for more: pages to begin with, and how many new ones are read at most."""
+
+    urls: list[str] = Field(default_factory=list, max_length=50)
+    max_urls: int = Field(MOST, ge=1, le=50)
+
+
 class MessageOut(ApiModel):
     """state of an answer: waiting, writing, done, declined, cancelled, failed. `content` of one that is being written is
-    a snapshot; its stream has the rest. alternatives: branches at this place, `number` is which one this is."""
+    a snapshot; its stream has the rest. alternatives: branches at this place, `number` is which one this is. change: of
+    an answer after a search for more sources: what was read, what that changed, and the answer before."""
 
     id: str
     conversation_id: str
@@ -118,6 +127,7 @@ class MessageOut(ApiModel):
     metrics: dict[str, Any] | None
     confidence: float | None
     model: str | None
+    change: dict[str, Any] | None
     error: str | None
     note: str | None
     alternatives: int

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
 
+THIN = 0.45  # below it a confidence is called low
+
+
 @dataclass(frozen=True)
 class MessageView:
     """Everything a template may read of a message; nothing of it asks the database."""
@@ -57,6 +60,32 @@ class MessageView:
     @property
     def unsupported(self) -> int:
         return sum(1 for one in self.checks if one.get("verdict") == "unsupported")
+
+    @property
+    def change(self) -> dict[str, Any] | None:
+        return self.meta.get("change")
+
+    @property
+    def looking(self) -> bool:
+        """Sources are being looked for; the answer is not begun."""
+        return self.state == "waiting" and bool(self.meta.get("look"))
+
+    @property
+    def step(self) -> str:
+        """What is being done now, in words for a person."""
+        note = (self.note or "Waiting for a worker").replace("...", "…")
+        if not self.looking or note.startswith("Looking"):
+            return note
+        return (
+            "Looking for new sources" if note.lower().startswith("waiting for") else f"Looking for new sources: {note}"
+        )
+
+    @property
+    def thin(self) -> bool:
+        """An answer that stands on little: more sources may help."""
+        confidence = self.meta.get("confidence")
+        weak = confidence is not None and confidence < THIN
+        return self.state == "done" and (weak or not self.sources or self.unsupported > 0)
 
     @property
     def extractive(self) -> bool:
@@ -129,7 +158,7 @@ def fragment(rt: Runtime, task: Any) -> tuple[str, str, dict[str, Any]]:
         row = db.scalar(select(Message).where(Message.task_id == task.id).limit(1))
         if row is None:
             return f"answer-of-{task.id}", "chat/_gone.html", {}
-        tree = service.nodes(db, row.conversation_id) if task.is_final else []
+        tree = service.nodes(db, row.conversation_id) if task.is_final or row.meta.get("look") else []
     place = service.siblings(tree).get(row.id)
     shown = view(rt, row, service.stand(row, task), place)
     return f"message-{row.id}", "chat/_answer.html", {"m": shown}
@@ -186,6 +215,7 @@ def message(row: Message, stand: Stand, place: Place | None = None) -> dict[str,
         "role": row.role, "content": row.content, "state": stand.state, "agent": row.agent, "task_id": row.task_id,
         "sources": row.sources, "checks": row.checks, "route": row.route, "metrics": row.metrics,
         "confidence": row.meta.get("confidence"), "model": row.meta.get("model"), "error": stand.error,
+        "change": row.meta.get("change"),
         "note": stand.note or None, "alternatives": place.total if place else 1, "number": place.number if place else 1,
         "created_at": iso(row.created_at), "updated_at": iso(row.updated_at),
     }  # fmt: skip

@@ -75,6 +75,7 @@ kinds: Registry[TaskKind] = Registry(
     noun="task kind",
     builtin={
         "chat.answer": "webapp.chat.kind:ANSWER",
+        "chat.expand": "webapp.chat.expand_kind:EXPAND",
         "chat.completion": "webapp.openai_api.kind:COMPLETION",
         "crawl.site": "webapp.crawl.kind:CRAWL",
         "research.run": "webapp.research.kind:RESEARCH",

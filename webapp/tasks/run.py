@@ -207,7 +207,10 @@ class TaskRun:
 
 
 def tell_waiting(rt: Runtime, task_id: str, percent: float, message: str) -> None:
-    """What a part says, told for the whole that waits for it, if the whole saved which percent its parts stand for."""
+    """What a part says, told for the whole that waits for it, if the whole saved which percent its parts stand for.
+
+    A whole that is itself a part tells it on.
+    """
     with rt.unit(write=False) as db:
         row = db.execute(
             select(Task.checkpoint, Task.progress).where(Task.id == task_id, Task.status == "paused")
@@ -220,6 +223,8 @@ def tell_waiting(rt: Runtime, task_id: str, percent: float, message: str) -> Non
     told = persist(lambda: store.advance(rt, task_id, sets, Event("progress", message), statuses=("paused",)))
     if told is not None:
         rt.ring("task", told.id, told.seq, told.owner_id)
+        if told.parent_id:
+            tell_waiting(rt, told.parent_id, value, message)
 
 
 def persist(write: Callable[[], Any], patience: float = 60.0) -> Any:

@@ -11,13 +11,12 @@ from webapp.chat.service.conversations import (
     restore,
     update,
 )
+from webapp.chat.service.expanding import can_expand, expand
 from webapp.chat.service.messages import (
     ask,
     branch,
-    can_expand,
     cancel,
     edit,
-    expand,
     history,
     message,
     of_task,

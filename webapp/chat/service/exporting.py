@@ -17,6 +17,8 @@ def markdown(conversation: Conversation, rows: Sequence[Message]) -> str:
     lines = [f"# {_plain(conversation.title) or 'Conversation'}", "", f"{iso(conversation.created_at)}", ""]
     for row in rows:
         lines += [f"## {NAMES.get(row.role, row.role)}", "", row.content.rstrip() or f"*({row.state})*", ""]
+        if row.meta.get("change"):
+            lines += [f"*{_plain(row.meta['change']['text'])}*", ""]
         for source in row.sources:
             lines.append(_source(source))
         if row.sources:
@@ -48,7 +50,7 @@ def data(conversation: Conversation, rows: Sequence[Message]) -> dict[str, Any]:
         "messages": [
             {"id": row.id, "parent_id": row.parent_id, "role": row.role, "content": row.content, "state": row.state,
              "agent": row.agent, "sources": row.sources, "checks": row.checks, "route": row.route,
-             "metrics": row.metrics, "error": row.error, "created_at": iso(row.created_at)}
+             "metrics": row.metrics, "change": row.meta.get("change"), "error": row.error, "created_at": iso(row.created_at)}
             for row in rows
         ],
     }  # fmt: skip

@@ -16,13 +16,14 @@ from webapp.core.db import new_id, utcnow
 from webapp.core.errors import BadRequest, Conflict, NotFound
 from webapp.core.text import clean
 from webapp.tasks import service as tasks
-from webapp.tasks.kinds import kinds
 
 KIND = "chat.answer"
+EXPAND = "chat.expand"  # an answer after a search for sources
 LONGEST = 32_000  # characters of one question
 MOST = 5_000  # messages of one conversation
 OPEN = ("waiting", "writing")
-ASKED = ("agent", "engine", "collections", "use_context")  # of `meta`: what an answer was asked for with
+# Of `meta`: what an answer was asked for with. Beside them `chosen`: the conversation's choices at that time.
+ASKED = ("agent", "engine", "collections", "use_context")
 LOST = "The task that wrote this answer is gone."
 
 
@@ -86,25 +87,28 @@ def ask(
         raise NotFound("there is no such message in this conversation")
     wanted = _wanted(ctx, row, agent, engine, collections, use_context)
     question = _question(ctx, row, text, parent_id or row.head_id)
-    answer, task = _answer(ctx, row, question, wanted, priority)
+    answer, task = answer_to(ctx, row, question, wanted, priority)
     return question, answer, task
 
 
 def edit(ctx: Ctx, message_id: str, text: str) -> tuple[Message, Message, Any]:
-    """Ask a question in other words: a branch beside the old one, with the same choices."""
+    """Ask a question in other words: a branch beside the old one, with the same choices, or those made since."""
     old = message(ctx, message_id)
     if old.role != "user":
         raise Conflict("only questions can be asked again in other words", code="not_a_question")
     row = conversations.locked(ctx, old.conversation_id)
     question = _question(ctx, row, text, old.parent_id)
-    answer, task = _answer(ctx, row, question, {name: old.meta.get(name) for name in ASKED if name in old.meta}, None)
+    answer, task = answer_to(ctx, row, question, again(ctx, row, old), None)
     return question, answer, task
 
 
 def regenerate(
     ctx: Ctx, message_id: str, *, agent: str | None = None, engine: str | None = None
 ) -> tuple[Message, Any]:
-    """Another answer to the same question, by another agent or engine if named. The old one stays a branch away."""
+    """Another answer to the same question. The old one stays a branch away.
+
+    By the agent and engine named here; else by those that were chosen for the conversation since; else by the same.
+    """
     conversations.must_exist(ctx, agent or "", engine or "")
     old = message(ctx, message_id)
     if old.role != "assistant" or old.parent_id is None:
@@ -113,10 +117,30 @@ def regenerate(
         raise Conflict("this answer is still being written; stop it first", code="still_writing")
     row = conversations.locked(ctx, old.conversation_id)
     question = ctx.db.get_one(Message, old.parent_id)
-    wanted = {name: old.meta.get(name) for name in ASKED if name in old.meta}
-    wanted |= {"agent": agent[:200]} if agent else {}
-    wanted |= {"engine": engine[:200]} if engine is not None else {}
-    return _answer(ctx, row, question, wanted, None)
+    wanted = again(ctx, row, old)
+    named = {"agent": agent[:200]} if agent else {}
+    named |= {"engine": engine[:200]} if engine is not None else {}
+    wanted["changed"] = [one for one in wanted["changed"] if one["what"] not in named]
+    return answer_to(ctx, row, question, wanted | named, None)
+
+
+def again(ctx: Ctx, row: Conversation, old: Message) -> dict[str, Any]:
+    """The choices `old` was asked with; where others were made for the conversation since, those, named in `changed`."""
+    wanted = _wanted(ctx, row, "auto", "", None, True)
+    then = old.meta.get("chosen") or {}
+    for name in ASKED:
+        if name in old.meta and _choice(name, row.config) == _choice(name, then):
+            wanted[name] = old.meta[name]
+    wanted["changed"] = [{"what": name, "before": old.meta[name], "now": wanted[name]} for name in ASKED
+                         if name in old.meta and old.meta[name] != wanted[name]]  # fmt: skip
+    return wanted
+
+
+def _choice(name: str, config: dict[str, Any]) -> Any:
+    """None and the program's own choice are the same."""
+    if name == "use_context":
+        return config.get(name) is not False
+    return config.get(name) if config.get(name) not in (None, "", "auto", []) else None
 
 
 def _wanted(
@@ -135,6 +159,7 @@ def _wanted(
         "engine": (engine or chosen.get("engine") or "")[:200],
         "collections": named or None,
         "use_context": use_context and bool(chosen.get("use_context", True)),
+        "chosen": {name: chosen[name] for name in ASKED if name in chosen},
     }
 
 
@@ -150,10 +175,10 @@ def _question(ctx: Ctx, row: Conversation, text: str, parent_id: str | None) -> 
     return _add(ctx, row, Message(role="user", content=text, parent_id=parent_id))
 
 
-def _answer(
+def answer_to(
     ctx: Ctx, row: Conversation, question: Message, wanted: dict[str, Any], priority: str | None
 ) -> tuple[Message, Any]:
-    wanted = {"agent": "auto", "engine": "", "collections": None, "use_context": True} | wanted
+    """An empty answer and the task that writes it."""
     question.meta = question.meta or wanted  # the choices it was first asked with
     chosen = wanted["agent"] if wanted["agent"] != "auto" else None
     answer = Message(role="assistant", parent_id=question.id, state="waiting", agent=chosen, meta=dict(wanted))
@@ -167,8 +192,10 @@ def _answer(
 def _start(ctx: Ctx, row: Conversation, question: Message, answer: Message, priority: str | None) -> dict[str, Any]:
     params = {"conversation_id": row.id, "message_id": answer.id, "operator": ctx.user.id is None and ctx.user.is_admin}
     params |= {name: answer.meta.get(name) for name in ASKED}
+    if answer.meta.get("look"):
+        params |= {"before_id": answer.meta.get("before_id"), "look": answer.meta["look"]}
     by_model = writes_by_model(ctx, str(answer.meta.get("engine") or ""))
-    return tasks.start(ctx, KIND, params, title=conversations.title_of(question.content),
+    return tasks.start(ctx, EXPAND if answer.meta.get("look") else KIND, params, title=conversations.title_of(question.content),
                        priority=priority or ("high" if by_model else "normal"), interactive=not by_model)  # fmt: skip
 
 
@@ -221,19 +248,26 @@ def stop_all(ctx: Ctx, conversation_id: str) -> None:
 
 
 def retry(ctx: Ctx, message_id: str) -> tuple[Message, Any]:
-    """Try an answer again that failed or was stopped, in its place. Raises Conflict for any other."""
+    """Try an answer again that failed or was stopped, in its place, with the choices made since. Raises Conflict for any
+    other."""
     row = message(ctx, message_id)
     stand = settled(ctx, [row])[row.id]
     if row.role != "assistant" or stand.state not in ("failed", "cancelled"):
         raise Conflict("only answers that failed or were stopped can be tried again", code="not_final")
     conversation = conversations.locked(ctx, row.conversation_id)
     question = ctx.db.get_one(Message, row.parent_id)
-    task: Any = tasks.retry(ctx, row.task_id) if stand.can_retry and row.task_id else None
+    wanted = again(ctx, conversation, row)
+    if wanted["changed"]:  # by another model, say: the task that failed knows only the one that could not
+        row.meta = {**row.meta, **wanted}
+        row.agent = wanted["agent"] if wanted["agent"] != "auto" else None
+    keeps = stand.can_retry and not wanted["changed"]
+    task: Any = tasks.retry(ctx, row.task_id) if keeps and row.task_id else None
     if task is None:
         task = _start(ctx, conversation, question, row, None)
         row.task_id = task["id"]
     row.state, row.content, row.error = "waiting", "", None
     row.sources, row.checks, row.metrics, row.updated_at = [], [], None, utcnow()
+    row.meta = {**row.meta, "change": None}
     ctx.db.flush()
     return row, task
 
@@ -251,25 +285,6 @@ def branch(ctx: Ctx, message_id: str) -> Conversation:
     row.head_id = end
     ctx.db.flush()
     return row
-
-
-EXPAND = "knowledge.expand"
-
-
-def can_expand() -> bool:
-    """Whether this installation can look for more sources by itself."""
-    return any(name == EXPAND for name, _ in kinds.all())
-
-
-def expand(ctx: Ctx, message_id: str) -> dict[str, Any]:
-    """Start looking for sources for the question of an answer; the columns of the task."""
-    row = message(ctx, message_id)
-    if row.role != "assistant" or row.parent_id is None or not can_expand():
-        raise Conflict("nothing can be looked for here", code="cannot_expand")
-    question = ctx.db.get_one(Message, row.parent_id)
-    asked = question.content[:4000]
-    params = {"topic": " ".join(asked.split())[:300], "question": asked, "conversation_id": row.conversation_id}
-    return tasks.start(ctx, EXPAND, params, title=f"Look for: {asked[:200]}")
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------
