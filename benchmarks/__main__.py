@@ -22,6 +22,7 @@ BENCHES = {
     "crawl": "crawl of a local site of 1,000 pages, beside Scrapy and the limit of its latency",
     "extraction": "main text of web pages, a clear outcome for every file, what quality scores tell apart",
     "citations": "precision and recall of the citation checker on claims it was not fitted on",
+    "first_token": "question -> first token, idle and with a 10,000-page crawl of another person under way",
     "routing": "accuracy and calibration of the orchestrator on questions it was not fitted on",
     "answers": "are answers right, cited exactly, declined where the sources are silent, on SQuAD (or BENCH_DATA)",
     "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
