@@ -199,7 +199,9 @@ def test_killed_each_time_it_ends_with_a_cause(mode: str, own: Callable[..., Any
     assert stack.row(answer.task_id)["error_code"] == "crash"
     until(lambda: answer.final is not None, 20, "the reader hears of it")
     assert (answer.final["state"], answer.final["error"]) == ("failed", shown["error"])
-    page = stack.http.get(f"{stack.url}/chat/{shown['conversation_id']}", timeout=10).text
+    page = requests.get(
+        f"{stack.url}/chat/{shown['conversation_id']}", timeout=10
+    ).text  # a cookie would ask for a token
     assert "No answer came" in page
     assert "Try again" in page
     models.go()
