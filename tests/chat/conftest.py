@@ -118,6 +118,15 @@ def pen(monkeypatch: pytest.MonkeyPatch) -> Pen:
     return made
 
 
+def add_lab(rt: Runtime) -> None:
+    """A model server that can be named (`openai:large@lab`) and is never asked: the pen writes."""
+    from webapp.core.context import SYSTEM
+    from webapp.engines import rows
+
+    with rt.unit() as db:
+        rows.add_server(Ctx(rt, db, SYSTEM), "lab", "https://93.184.215.14/v1", "")
+
+
 @dataclass
 class Talk:
     """Alice's conversations on one runtime."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.conftest import Answer, Pen, Sentence, Source, Talk
+from tests.chat.conftest import Answer, Pen, Sentence, Source, Talk, add_lab
 from tests.fakes.kinds import Killed
 from webapp.chat import service
 from webapp.chat.models import Message
@@ -273,7 +273,9 @@ def choose(talk: Talk, conversation: str, **config: Any) -> None:
 
 
 def test_another_answer_is_by_what_was_chosen_since_and_says_so(talk: Talk) -> None:
-    conversation, question, answer, _ = talk.ask()
+    add_lab(talk.rt)
+    conversation, question, answer, _ = talk.ask(engine="")
+    talk.lab.run_all("inference")
     choose(talk, conversation, engine="openai:large@lab", agent="research", collections=[])
     with talk.as_() as ctx:
         again = service.regenerate(ctx, answer)[0].id
@@ -291,6 +293,7 @@ def test_another_answer_is_by_what_was_chosen_since_and_says_so(talk: Talk) -> N
 
 def test_another_answer_keeps_what_it_was_asked_with_where_nothing_was_chosen(talk: Talk) -> None:
     """Named for one question by a program, while the conversation's own choice stayed as it was."""
+    add_lab(talk.rt)
     with talk.as_() as ctx:
         row = service.create(ctx)
         service.update(ctx, row.id, config={"engine": "openai:small@lab"})
@@ -320,6 +323,7 @@ def test_tried_again_it_is_by_what_was_chosen_since(talk: Talk) -> None:
         return Answer("Now it works.")
 
     talk.pen.script = script
+    add_lab(talk.rt)
     conversation, _, answer, first = talk.ask("Why?", engine="openai:gone@lab", run=False)
     talk.lab.run_all("inference")
     assert talk.stand(answer).state == "failed"

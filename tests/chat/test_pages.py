@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.chat.conftest import Answer, Pen, Sentence, Source
+from tests.chat.conftest import Answer, Pen, Sentence, Source, add_lab
 from tests.fakes.site import Site
 from webapp.core.errors import Invalid
 from webapp.engines.base import Completion
@@ -243,6 +243,7 @@ def test_more_is_looked_for_by_programs(site: Site, browser: Any) -> None:
 
 def test_the_receipt_says_what_was_chosen_since(site: Site, browser: Any) -> None:
     path = ask(site, browser)
+    add_lab(site.rt)
     browser.post(f"{path}/choices", data={"engine": "openai:large@lab", "agent": "research"})
     [door] = re.findall(r'action="(/chat/messages/[^"]+/regenerate)"', browser.get(path).text)
     browser.post(door)
