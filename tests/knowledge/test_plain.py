@@ -61,3 +61,29 @@ def test_no_letter_is_lost_and_nothing_breaks(markdown: str) -> None:
     assert "\ue002" not in shown
     if not any(mark in markdown for mark in ("](", "```", "~~~")):
         assert [c for c in shown if c in "ab"] == [c for c in markdown if c in "ab"]
+
+
+def test_a_quote_keeps_its_tables() -> None:
+    """Also one that is cut in two; lines that a writer broke are one paragraph again."""
+    assert plain.blocks("Boats pay\nnothing.\n\n" + TABLE.split("\n\n")[1] + "\n\n- one\n- two") == [
+        "Boats pay nothing.",
+        plain.Table([["Length", "Fee"], ["under 6 m", "nothing"], ["over 12 m", "31 crowns"]], headed=True),
+        "• one", "• two"]  # fmt: skip
+    cut = plain.blocks("nothing | 7 crowns |\n| 6 to 12 m |")
+    assert cut == [plain.Table([["nothing", "7 crowns"], ["6 to 12 m"]])]
+    assert plain.blocks("| a |  | c |") == [plain.Table([["a", "", "c"]])], "an empty cell keeps its place"
+    assert plain.blocks("```\na | b | c\nd\n```") == ["a | b | c\nd"], "code is none"
+    assert plain.blocks("") == []
+
+
+def test_a_long_quote_ends_between_rows() -> None:
+    table = plain.blocks("| a | b |\n|---|---|\n" + "| one | two |\n" * 50, most=60)
+    assert isinstance(table[0], plain.Table)
+    assert 2 < len(table[0].rows) < 10
+    assert table[1:] == ["…"]
+
+
+@given(st.text(alphabet="|ab -:\n#`>\\", max_size=60))
+def test_no_row_is_lost(markdown: str) -> None:
+    shown = "".join(str(one.rows if isinstance(one, plain.Table) else one) for one in plain.blocks(markdown))
+    assert [c for c in shown if c in "ab"] == [c for c in plain.text(markdown) if c in "ab"]

@@ -349,8 +349,19 @@ def citation(ctx: Ctx, citation_id: str) -> Any:
     part = browse.part(found.version.text, around=row.start)
     span = (row.start - part.start, min(row.end - part.start, len(part.text)))
     return render("knowledge/citation.html", found=found, cite=row, d=found.document, c=found.collection,
-                  version=found.version, part=part, html=markup.render(part.text, span),
-                  quote=plain.text(row.quote) or row.quote)  # fmt: skip
+                  version=found.version, part=part, html=markup.render(part.text, span))  # fmt: skip
+
+
+@pages.app_template_filter("blocks")
+def blocks(text: str | None, most: int = 0) -> list[str | plain.Table]:
+    """What a quote shows: paragraphs and tables."""
+    return plain.blocks(text or "", most)
+
+
+@pages.app_template_filter("one_line")
+def one_line(text: str | None) -> str:
+    """Stored Markdown as words in one line, for where a quote is only named."""
+    return plain.one_line(text or "")
 
 
 # -- small things ----------------------------------------------------------------------------------------------------

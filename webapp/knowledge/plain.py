@@ -7,6 +7,8 @@ and twenty of them are shown while somebody types.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 FENCE = re.compile(r"^\s*(?:```|~~~)")
 RULE = re.compile(r"^\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$|^\s*(?:[-*_]\s*){3,}$")
@@ -23,7 +25,45 @@ EMPHASIS = re.compile(
     r"(?<![\w*])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])([^_\n]*?)(?<=[^\s_])_(?![\w_])"
 )
 ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])")
+OPENS = re.compile(r"\s*(?:•|\d{1,9}[.)])\s")  # a line that begins an item
+BETWEEN = {"text": " ", "code": "\n"}  # lines that are one paragraph
 ENDS = tuple(".:;!?,…")
+
+
+@dataclass
+class Table:
+    """rows: the words of each cell. headed: the first row names the columns."""
+
+    rows: list[list[str]] = field(default_factory=list)
+    headed: bool = False
+
+
+def blocks(markdown: str, most: int = 0) -> list[str | Table]:
+    """Paragraphs, items and tables in their order, for where a table can be shown as one; also of one cut in two.
+
+    most: characters after which no further row or paragraph is begun.
+    """
+    found: list[str | Table] = []
+    before, room = "", most or len(markdown)
+    for line, kind in _marked(markdown):
+        if room <= 0 and (kind != "text" or before != "text"):
+            return [*found, "…"]
+        if kind == "rule":
+            if before == "row" and isinstance(found[-1], Table) and len(found[-1].rows) == 1:
+                found[-1].headed = True
+                continue
+        elif kind == "row":
+            if before != "row":
+                found.append(Table())
+            found[-1].rows.append(_cells(line))  # type: ignore[union-attr]
+        elif words := line if kind == "code" else _line(line)[0].strip():
+            if before == kind != "heading" and not OPENS.match(words):
+                words = f"{found.pop()}{BETWEEN[kind]}{words}"
+            found.append(words)
+        else:
+            kind = "blank"
+        before, room = kind, room - len(line)
+    return found
 
 
 def lines(markdown: str) -> list[str]:
@@ -55,29 +95,40 @@ def one_line(markdown: str) -> str:
 
 def _lines(markdown: str) -> list[tuple[str, str]]:
     """(words, kind) of each line; kind: text, row, heading, code."""
-    found: list[tuple[str, str]] = []
+    return [(line, kind) if kind == "code" else _line(line) for line, kind in _marked(markdown) if kind != "rule"]
+
+
+def _marked(markdown: str) -> Iterator[tuple[str, str]]:
+    """(line, kind) as they are written; kind also rule, which is no words. The fences of code are left out."""
     fenced = False
     for line in markdown.splitlines():
         if FENCE.match(line):
             fenced = not fenced
         elif fenced:
-            found.append((line, "code"))
+            yield line, "code"
         elif RULE.match(line):
-            continue
+            yield line, "rule"
         else:
-            found.append(_line(line))
-    return found
+            line = QUOTE.sub("", line)
+            yield line, "heading" if HEADING.match(line) else "row" if _cells(line) else "text"
 
 
 def _line(line: str) -> tuple[str, str]:
-    line = QUOTE.sub("", line)
     heading = HEADING.match(line)
     if heading:
         return _inline(heading[1]), "heading"
-    cells = CELL.split(line)
-    if len(cells) > 2 or (len(cells) == 2 and (line.lstrip().startswith("|") or line.rstrip().endswith("|"))):
-        return " · ".join(shown for cell in cells if (shown := _inline(cell).strip())), "row"
+    if cells := _cells(line):
+        return " · ".join(cell for cell in cells if cell), "row"
     return _inline(ITEM.sub(r"\1• ", line)), "text"
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a table's row, which may lack its first or last border; none of another line."""
+    cells = CELL.split(line)
+    if len(cells) < 2 or (len(cells) == 2 and not (line.lstrip().startswith("|") or line.rstrip().endswith("|"))):
+        return []
+    cells = cells[not cells[0].strip() : len(cells) - (not cells[-1].strip())]
+    return [_inline(cell).strip() for cell in cells] or [""]
 
 
 def _inline(words: str) -> str:
