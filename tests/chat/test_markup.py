@@ -29,6 +29,22 @@ def test_no_source_no_link() -> None:
     assert "<a" not in html("It is so [1].")
 
 
+def test_a_table_s_row_without_support_stays_a_row() -> None:
+    text = "| Length | Fee |\n| --- | --- |\n| 6 m | 7 crowns [1] |\n| 12 m | nothing [?] |\n\nSo it is."
+    start = text.index("| 12 m")
+    found = html(text, numbers=(1,), unsupported=[(start, text.index("\n\nSo"))])
+    assert found.count("<tr>") == 3
+    assert re.findall(r'<span class="unsupported"[^>]*>([^<]*)</span>', found) == ["12 m", "nothing"]
+    assert "<p>So it is.</p>" in found
+
+
+def test_while_it_is_written_a_number_opens_nothing() -> None:
+    found = html("It is so [1], `[2]` and [?].", pending=True)
+    assert '<span class="cite is-pending">1</span>' in found
+    assert "<a" not in found
+    assert "<code>[2]</code>" in found
+
+
 def test_sentences_without_support_are_marked_and_their_mark_is_told() -> None:
     text = "# Head\n\nTrue [1]. Penguins **fly** there. [?]\n\n- An item is wrong.\n"
     start, item = text.index("Penguins"), text.index("- An")

@@ -53,6 +53,8 @@ IGNORANT = re.compile(
     r"|\bweiß (?:ich )?(?:es |das )?nicht\b|\bne (?:le )?sais pas\b|\bno lo sé\b",
     re.I,
 )
+RULE = re.compile(r"[ \t]*\n[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:[|\n]|\Z)")  # the line below the heading of a table
+LAST = re.compile(r"[ \t]*\|?[ \t]*\Z")  # the border that closes a row
 ALIKE = 0.5  # share of a sentence's words that a source must hold to be looked at
 
 
@@ -76,6 +78,7 @@ class _Part:
     words: str
     numbers: tuple[int, ...]
     claims: bool
+    row: bool = False
 
 
 def check(rt: Runtime | None, text: str, sources: Sequence[Source]) -> Checked:
@@ -91,7 +94,7 @@ def check(rt: Runtime | None, text: str, sources: Sequence[Source]) -> Checked:
         numbers = tuple(sorted(found))
         kept = _unmarked(text[part.start : part.end])
         mark = "".join(f"[{number}]" for number in numbers) or (UNSUPPORTED if verdict == "unsupported" else "")
-        out += f"{kept} {mark}" if mark else kept
+        out += _with_mark(kept, mark, part.row)
         sentences.append(Sentence(part.words, numbers, verdict, best.score if best else 0.0,
                                   best.method if best else "", start, len(out)))  # fmt: skip
         at = part.end
@@ -111,8 +114,10 @@ def _parts(text: str) -> list[_Part]:
             continue
         said = text[one.start : one.end]
         words = marks.without(said)
-        claims = one.kind != "heading" and not words.endswith(("?", ":")) and _claims(words)
-        found.append(_Part(one.start, one.end, words, tuple(marks.numbers(said)), claims))
+        heading = one.kind == "heading" or (one.kind == "row" and RULE.match(text, one.end) is not None)
+        claims = not heading and not words.endswith(("?", ":")) and _claims(words)
+        numbers = () if heading and one.kind == "row" else tuple(marks.numbers(said))
+        found.append(_Part(one.start, one.end, words, numbers, claims, one.kind == "row"))
     return found
 
 
@@ -123,6 +128,12 @@ def _claims(words: str) -> bool:
 
 def _unmarked(said: str) -> str:
     return marks.outside_code(said, lambda part: re.sub(r"[ \t]*" + marks.MARK.pattern, "", part, flags=re.I)).rstrip()
+
+
+def _with_mark(said: str, mark: str, row: bool) -> str:
+    """Behind the sentence; in a table's row inside its last cell, because behind it the table would end."""
+    end = LAST.search(said).start() if row else len(said)  # type: ignore[union-attr]
+    return f"{said[:end]} {mark}{said[end:]}" if mark else said
 
 
 def _order(verdict: Verdict) -> tuple[int, float]:

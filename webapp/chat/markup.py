@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 OPEN, CLOSE = "\ue000", "\ue001"  # private characters around a sentence without support, while it is rendered
 CITE = re.compile(r"\[(?:(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)|\?)\]")  # [1], [2, 3] and [?], which has no support
 TAIL = re.compile(r"(?:\s*\[[\d,;?\s]{1,40}\])+\s*$")
+LAST = re.compile(r"[ \t]*\|[ \t]*\Z")  # the border that closes a table's row
 TAG = re.compile(r"(<[^>]*>)")
 WHY = "No source was found that says this"
 
 
 def render(
     text: str, *, numbers: Collection[int] = (), unsupported: Iterable[tuple[int, int]] = (), href: str = "",
-    prefix: str = "", icons: str = "",
+    prefix: str = "", icons: str = "", pending: bool = False,
 ) -> Markup:  # fmt: skip
     """Safe HTML. numbers: the sources that can be opened, at `href` + number; unsupported: spans of `text` to mark.
 
-    prefix: makes ids of this answer's own; icons: the address of the drawings.
+    prefix: makes ids of this answer's own; icons: the address of the drawings. pending: the sources are not known yet,
+    a mark looks like one that opens nothing.
     """
-    env = {"numbers": frozenset(numbers), "href": href, "prefix": prefix, "icons": icons}
+    env = {"numbers": frozenset(numbers), "href": href, "prefix": prefix, "icons": icons, "pending": pending}
     if OPEN in text or CLOSE in text:
         text, unsupported = text.replace(OPEN, "").replace(CLOSE, ""), ()
     spans = _apart(text, unsupported)
@@ -48,7 +50,8 @@ def _apart(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]
         start = max(0, start, found[-1][1] if found else 0)
         line = text.rfind("\n", 0, start) + 1
         start = max(start, LEAD.match(text, line).end())  # type: ignore[union-attr]
-        end -= len(text[start:end]) - len(TAIL.sub("", text[start:end]))
+        said = LAST.sub("", text[start:end]) if text[line:].lstrip().startswith("|") else text[start:end]
+        end = start + len(TAIL.sub("", said))
         if start < end:
             found.append((start, end))
     return found
@@ -108,7 +111,7 @@ def _engine() -> MarkdownIt:
 
 def _cites(state: Any) -> None:
     """Split text at [1] and [2, 3] where those sources exist, and at [?]. Code and links are left alone."""
-    numbers = state.env.get("numbers", ())
+    numbers = range(1, 1000) if state.env.get("pending") else state.env.get("numbers", ())
     for block in state.tokens:
         if block.type == "inline" and block.children:
             block.children = _split(block.children, numbers)
@@ -146,6 +149,8 @@ def _cite(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str
     number = tokens[index].meta["number"]
     if not number:
         return f'<sup class="doubt" title="{WHY}">?<span class="sr-only"> no source says this</span></sup>'
+    if env.get("pending"):
+        return f'<span class="cite is-pending">{number}</span>'
     href = escape(f"{env['href']}{number}")
     return f'<a class="cite" href="{href}" data-cite="{number}" aria-label="Source {number}">{number}</a>'
 

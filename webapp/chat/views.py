@@ -116,6 +116,7 @@ def _html(row: Message, text: str, stand: Stand, href: str) -> Markup:
         unsupported=[(one.get("start", 0), one.get("end", 0)) for one in row.checks if one.get("verdict") == "unsupported"]
         if done else (),
         href=href, prefix=row.id[-8:], icons=url_for("static", filename="icons.svg"),
+        pending=stand.state in service.OPEN,
     )  # fmt: skip
 
 
