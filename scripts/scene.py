@@ -36,20 +36,23 @@ webapp.extraction.service.Unreadable: the file is a picture without text
 """
 
 
-def seed(home: Path, url: str) -> dict[str, str]:
-    """Fill the database of the server at `url`. Name -> id of a task; `letter` is the id of a dead letter."""
+def seed(home: Path, url: str, world: Any) -> dict[str, str]:
+    """Fill the database of the server at `url`, which uses `world`, an Outside. Name -> id of a task; `letter` is the id of a dead letter."""
     import requests
 
+    from scripts.scene_talk import Talk
     from webapp import runtime, settings
 
     requests.get(url, timeout=30)  # makes the local user
-    rt = runtime.build(settings.load({"BRAINSTEM_HOME": str(home)}))
+    rt = runtime.build(settings.load({"BRAINSTEM_HOME": str(home), **world.env}))
     try:
         scene = Scene(rt)
+        scene.archive()
         scene.mine()
         scene.knowledge(url)
         scene.room()
         scene.summary(url)
+        scene.ids |= Talk(scene, url, scene.ids["collection"], world).all()
     finally:
         rt.close()
     return scene.ids
@@ -204,10 +207,18 @@ class Scene:
         self.ids["summary"] = made.json()["id"]
         self._wait_done(self.ids["summary"])
 
-    def _wait_done(self, task_id: str) -> None:
+    def archive(self) -> None:
+        """What was done in the weeks before: a list of several pages."""
+        names = ("Notes on the outer buoy", "Letters of the pilots", "Survey of the north bank", "Dredging since 1930",
+                 "Accounts of the lighthouse", "Names of the boats", "Weather of the month")  # fmt: skip
+        for n in range(60):
+            self.put(f"old-{n}", "completed", f"{names[n % 7]}, part {n // 7 + 1}", 172_800 + 41_000 * n, progress=100,
+                     message=f"{1 + n % 4} sources, {180 + 37 * n % 300} words")  # fmt: skip
+
+    def _wait_done(self, task_id: str, patience: float = 30) -> None:
         from webapp.tasks.models import Task
 
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             with self.rt.unit(write=False) as db:
                 if db.get(Task, task_id).is_final:

@@ -95,7 +95,7 @@ def fill(scene: Any, url: str) -> dict[str, str]:
     post(f"/collections/{shelf}/files", files=files)
     start = FEES.index("A ship that stays")
     claim = "In winter a ship pays a lower fee, which the board may lower further."
-    cited = post("/citations", json={"document_id": document, "start": start, "end": FEES.index(", and has"),
+    cited = post("/citations", json={"document_id": document, "start": start, "end": FEES.index("\n\n## Who"),
                                      "claim": claim})  # fmt: skip
     _wait_read(api, base, shelf)
     return {"collection": shelf, "empty": empty, "document": document, "citation": cited["id"], **_crawls(scene, shelf)}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from scripts.album import SEARCHED, Picture, forgotten, pictures  # noqa: E402
 from scripts.scene import seed  # noqa: E402
+from scripts.scene_talk import outside  # noqa: E402
 
 AXE = next((ROOT / "tests" / "vendor").glob("axe-core-*/axe.min.js"))
 WIDTHS = {380: 780, 768: 1024, 1440: 900}
@@ -38,7 +41,6 @@ BETWEEN = 768  # taken in the light only: colours do not depend on the width
 THEMES = ("light", "dark")
 FIRST_KB, LATER_KB, MAX_SHIFT = 150, 20, 0.1
 EXEMPT = ("/docs", "/redoc")  # other people's pages: looked at, not judged
-NOT_PAGES = ("/openapi.json", "/live/stream", "/palette")
 CHROME = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
           "--disable-sync", "--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb"]  # fmt: skip
 
@@ -64,7 +66,7 @@ AXE_RUN = """async () => {
 
 @dataclass
 class Shot:
-    """One page in one width and theme, with what is wrong with it."""
+    """One picture in one width and theme, with what is wrong with the page."""
 
     path: str
     width: int
@@ -87,7 +89,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(home: Path) -> Iterator[str]:
+def server(home: Path, **more: str) -> Iterator[str]:
     """`brainstem up` with DEBUG on a free port; its address."""
     from webapp.settings import OPTIONS
 
@@ -95,7 +97,7 @@ def server(home: Path) -> Iterator[str]:
     port = free_port()
     env = {**{name: value for name, value in os.environ.items() if name not in known},
            "BRAINSTEM_HOME": str(home), "PORT": str(port), "DEBUG": "1", "BRAINSTEM_GRACE_SECONDS": "1",
-           "BRAINSTEM_RATE_LIMIT": "100000/minute", "PYTHONPATH": str(ROOT)}  # fmt: skip
+           "BRAINSTEM_RATE_LIMIT": "100000/minute", "PYTHONPATH": str(ROOT), **more}  # fmt: skip
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "webapp.cli", "up"], env=env, stdout=log, stderr=log,
                                    start_new_session=True, cwd=ROOT)  # fmt: skip
@@ -125,43 +127,21 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit("the server did not come up:\n" + log.read_text(errors="replace")[-3000:])
 
 
-# -- which pages ----------------------------------------------------------------------------------------------------
-
-
-def pages_of(ids: dict[str, str]) -> list[str]:
-    """Every page without parameters, and those of the seeded tasks."""
-    from webapp import runtime, settings
-    from webapp.app import create_app
-    from webapp.web.api import ROUTES
-
-    with tempfile.TemporaryDirectory() as home:
-        rt = runtime.build(settings.load({"BRAINSTEM_HOME": home, "DEBUG": "1"}))
-        create_app(rt)
-        found = sorted({r.path for r in ROUTES if r.page and r.method == "GET" and "<" not in r.path} - set(NOT_PAGES))
-        rt.close()
-    tasks = [f"/tasks/{ids[name]}" for name in ("running", "stalled", "failed", "waiting", "summary") if name in ids]
-    room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
-            "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
-    shelf = f"/knowledge/{ids['collection']}"
-    document = f"/knowledge/documents/{ids['document']}"
-    knowledge = [shelf, f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings", f"/knowledge/{ids['empty']}",
-                 document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}",
-                 f"/knowledge/crawls/{ids['crawling']}", f"/knowledge/crawls/{ids['crawled']}",
-                 "/knowledge/search?q=what+does+a+ship+pay+in+winter", "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6"]  # fmt: skip
-    return [*found, *tasks, *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
-
-
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
 class Photographer:
-    def __init__(self, browser: Any, url: str, out: Path) -> None:
-        self.browser, self.url, self.out = browser, url, out
+    def __init__(self, browser: Any, url: str, fresh: str, out: Path) -> None:
+        """fresh: the address of a server that was just installed."""
+        self.browser, self.url, self.fresh, self.out = browser, url, fresh, out
         self.axe = AXE.read_text(encoding="utf-8")
 
-    def take(self, path: str, width: int, theme: str) -> Shot | None:
-        """Open `path` with an empty cache, judge it, photograph it, open it again and weigh that."""
-        shot = Shot(path, width, theme)
+    def take(self, picture: Picture | str, width: int, theme: str) -> Shot:
+        """Open a page with an empty cache, judge it, photograph it, open it again and weigh that."""
+        if isinstance(picture, str):
+            picture = Picture(picture)
+        path = picture.path
+        shot = Shot(picture.name, width, theme)
         context = self.browser.new_context(viewport={"width": width, "height": WIDTHS.get(width, 900)},
                                            color_scheme=theme, reduced_motion="reduce",
                                            has_touch=width < 500, is_mobile=width < 500)  # fmt: skip
@@ -173,21 +153,25 @@ class Photographer:
         )
         page.on("pageerror", lambda e: shot.problems.append(f"script: {str(e)[:200]}"))
         weight = _Weight(context.new_cdp_session(page))
-        judged = not path.startswith(EXEMPT)
+        judged, url = not path.startswith(EXEMPT), (self.fresh if picture.fresh else self.url) + path
         try:
-            page.goto(self.url + path, wait_until="load")
+            page.goto(url, wait_until="load")
             if not page.evaluate("document.doctype !== null"):
-                return None  # a fragment
+                shot.problems.append("a part of a page: excuse it in scripts/album.py")
             page.wait_for_timeout(1500 if not judged else 350)
             shot.first_kb = weight.take()
+            if picture.act is not None:
+                picture.act(page)
+                page.wait_for_timeout(150)
             seen = page.evaluate(LOOK)
             shot.shift = round(seen["shift"], 4)
-            shot.file = f"{_slug(path)}-{width}-{theme}.png"
-            page.screenshot(path=str(self.out / shot.file), full_page=judged)
+            shot.file = f"{_slug(picture.name)}-{width}-{theme}.png"
+            page.screenshot(path=str(self.out / shot.file), full_page=judged and picture.whole)
             if judged:
                 self._judge(shot, page, seen)
                 if theme == THEMES[0]:  # the other one weighs the same
-                    page.goto(self.url + path, wait_until="load")
+                    weight.take()  # what the first visit asked for late
+                    page.goto(url, wait_until="load")
                     page.wait_for_timeout(150)
                     shot.later_kb = weight.take()
                 self._weigh(shot)
@@ -237,7 +221,8 @@ def _expected(path: str, message: Any) -> bool:
 
 
 def _slug(path: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in path).strip("-")[:60] or "home"
+    words = re.sub(r"[0-9a-f-]{32,36}|(?<=shared/)[^/ ]+", "ID", path)
+    return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")[:60] or "home"
 
 
 def sheet(browser: Any, out: Path, shots: list[Shot], name: str = "sheet") -> None:
@@ -273,7 +258,7 @@ def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     shown = {"home": "/", "task": f"/tasks/{ids['summary']}", "citation": f"/knowledge/citations/{ids['citation']}",
-             "search": "/knowledge/search?q=what+does+a+ship+pay+in+winter"}  # fmt: skip
+             "search": SEARCHED, "chat": f"/chat/{ids['chat']}"}  # fmt: skip
     for name, path in shown.items():
         context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.25,
                                       reduced_motion="reduce")  # fmt: skip
@@ -295,21 +280,20 @@ def find_chrome() -> str | None:
 
 @contextmanager
 def studio(out: Path, browser: Any = None) -> Iterator[tuple[Photographer, dict[str, str]]]:
-    """A seeded server and a browser."""
+    """A seeded server, another one that was just installed, and a browser."""
     from playwright.sync_api import sync_playwright
 
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="brainstem-shots-") as home, server(Path(home)) as url:
-        ids = seed(Path(home), url)
-        if browser is not None:  # one Playwright a process: the tests bring theirs
-            yield Photographer(browser, url, out), ids
-            return
-        with sync_playwright() as play:
-            made = play.chromium.launch(executable_path=find_chrome(), args=CHROME)
-            try:
-                yield Photographer(made, url, out), ids
-            finally:
-                made.close()
+    with ExitStack() as open_:
+        homes = [Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="brainstem-shots-"))) for _ in range(2)]
+        world = open_.enter_context(outside(homes[0]))
+        fresh, url = open_.enter_context(server(homes[1])), open_.enter_context(server(homes[0], **world.env))
+        ids = seed(homes[0], url, world)
+        if browser is None:  # one Playwright a process: the tests bring theirs
+            play = open_.enter_context(sync_playwright())
+            browser = play.chromium.launch(executable_path=find_chrome(), args=CHROME)
+            open_.callback(browser.close)
+        yield Photographer(browser, url, fresh, out), ids
 
 
 def main() -> int:
@@ -323,21 +307,23 @@ def main() -> int:
     with studio(given.out) as (camera, ids):
         if not given.no_docs:  # first, while "just now" is true
             docs(camera.browser, camera.url, ids)
-        paths = [
-            p
-            for p in pages_of(ids)
-            if not given.only or any(p == o if o == "/" else p.startswith(o) for o in given.only)
+        wanted = [
+            one
+            for one in pictures(ids)
+            if not given.only or any(one.path == o if o == "/" else one.path.startswith(o) for o in given.only)
         ]
         shots = [
-            shot
-            for path in paths
+            camera.take(one, width, theme)
+            for one in wanted
             for width in given.width or WIDTHS
             for theme in given.theme or (THEMES[:1] if width == BETWEEN and not given.width else THEMES)
-            if (shot := camera.take(path, width, theme)) is not None
         ]
         sheet(camera.browser, given.out, shots)
     (given.out / "report.json").write_text(json.dumps([asdict(shot) for shot in shots], indent=2), encoding="utf-8")
-    return report(shots, given.out)
+    left = forgotten(pictures(ids))
+    for path in left:
+        print(f"{path} is in no picture: add it to scripts/album.py, or a reason why not")
+    return report(shots, given.out) or bool(left)
 
 
 def report(shots: list[Shot], out: Path) -> int:

@@ -1,0 +1,173 @@
+"""Which pictures `make shots` takes: every page of the product, in the states people meet it in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Act = Callable[[Any], None]
+SEARCHED = "/knowledge/search?q=what+does+a+ship+pay+in+winter"
+
+# Pages by their route that are no picture of their own, and why.
+EXCUSED = {
+    "/agents/classic/client.js": "a script",
+    "/chat/<conversation_id>/export.<fmt>": "a download",
+    "/chat/<conversation_id>/files": "a part of the conversation's page",
+    "/chat/engines": "a part of the conversation's page",
+    "/chat/list": "a part of the conversation's page",
+    "/chat/messages/<message_id>": "a part of the conversation's page",
+    "/docs/assets/<name>": "a file of Swagger UI",
+    "/knowledge/<collection_id>/reading": "a part of the collection's page",
+    "/knowledge/crawls/<crawl_id>/live": "a part of the crawl's page",
+    "/knowledge/search/open/<document_id>": "leads on to a citation",
+    "/live/stream": "events",
+    "/logs/download.<fmt>": "a download",
+    "/models/list": "a part of the models page",
+    "/models/try/<task_id>": "a part of the models page",
+    "/monitor/schedules/preview": "a part of the schedule's page",
+    "/openapi.json": "for programs",
+    "/palette": "a part of every page; photographed open",
+    "/system/now": "a part of the system page",
+    "/tasks/<task_id>/download.<fmt>": "a download",
+    "/tasks/<task_id>/row": "a part of the list",
+    "/tasks/<task_id>/status": "a part of the task's page",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page, and what is done on it before it is photographed. whole: from top to bottom, else what a screen shows.
+    fresh: on a server that was just installed."""
+
+    path: str
+    pose: str = ""
+    act: Act | None = None
+    whole: bool = True
+    fresh: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.path} ({self.pose})" if self.pose else self.path
+
+
+def pictures(ids: Any) -> list[Picture]:
+    """ids: name -> id of what the scene made. What moves comes first: an answer that is written ends some day."""
+    chat, shared = f"/chat/{ids['chat']}", f"/shared/{ids['shared']}"
+    talk = [
+        Picture(f"/chat/{ids['streaming']}", "being written", whole=False),
+        Picture(chat, whole=False), Picture(chat, "whole"),
+        Picture(chat, "citation open", _citation, whole=False),
+        Picture(chat, "receipt open", _receipt, whole=False),
+        Picture(chat, "list open", _conversations, whole=False),
+        Picture(f"/chat/{ids['extractive']}", whole=False), Picture(f"/chat/{ids['declined']}", "declined", whole=False),
+        Picture(f"/chat/{ids['broken']}", "retried", whole=False),
+        Picture(f"/chat/messages/{ids['answer']}/sources/1"), Picture(shared),
+        Picture(f"{shared}/{ids['answer']}/sources/1"),
+        Picture("/agents/classic", "asked", _ask_agents), Picture(f"/models?try={ids['tried']}"),
+    ]  # fmt: skip
+    tasks = [
+        f"/tasks/{ids[name]}"
+        for name in ("running", "stalled", "failed", "waiting", "summary", "research", "comparison")
+    ]
+    room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
+            "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
+    shelf, document = f"/knowledge/{ids['collection']}", f"/knowledge/documents/{ids['document']}"
+    knowledge = [shelf, f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings", f"/knowledge/{ids['empty']}",
+                 document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}",
+                 f"/knowledge/crawls/{ids['crawling']}", f"/knowledge/crawls/{ids['crawled']}", SEARCHED,
+                 "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6"]  # fmt: skip
+    plain = [path for path in _routes().values() if "<" not in path and path not in EXCUSED]
+    posed = [Picture("/tasks", "palette open", _palette, whole=False), Picture("/tasks", "menu open", _menu, whole=False),
+             Picture("/tasks", "some selected", _select, whole=False), Picture(SEARCHED, "why", _why)]  # fmt: skip
+    fresh = [Picture(path, "first run", fresh=True) for path in ("/", "/chat", "/models", "/knowledge", "/tasks")]
+    addresses = [*sorted(plain), *tasks, *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
+    return [*talk, *(Picture(path) for path in addresses), *posed, *fresh]
+
+
+def forgotten(shown: Iterable[Picture]) -> list[str]:
+    """Pages by their route that no picture shows and nothing excuses; and excuses for what is shown or gone."""
+    from werkzeug.exceptions import NotFound
+
+    with _app() as app:
+        adapter, seen = app.url_map.bind("localhost"), set()
+        for one in shown:
+            try:
+                seen.add(adapter.match(one.path.partition("?")[0], method="GET")[0])
+            except NotFound:
+                continue  # the page that is not there
+    left = {path for endpoint, path in _routes().items() if endpoint not in seen}
+    return [*sorted(left - set(EXCUSED)), *(f"{path} is excused for nothing" for path in sorted(set(EXCUSED) - left))]
+
+
+def _routes() -> dict[str, str]:
+    """endpoint -> rule of every page."""
+    from webapp.web.api import ROUTES
+
+    with _app():
+        return {r.endpoint: r.path for r in ROUTES if r.page and r.method == "GET"}
+
+
+@contextmanager
+def _app() -> Iterator[Any]:
+    """The application as it is while debugging: its pages declare themselves when it is made."""
+    from webapp import runtime, settings
+    from webapp.app import create_app
+
+    with tempfile.TemporaryDirectory() as home:
+        rt = runtime.build(settings.load({"BRAINSTEM_HOME": home, "DEBUG": "1"}))
+        try:
+            yield create_app(rt)
+        finally:
+            rt.close()
+
+
+# -- what is done on a page ------------------------------------------------------------------------------------------
+
+
+def _citation(page: Any) -> None:
+    page.locator(".chat-text a.cite").nth(1).click()  # a table's
+    page.locator("#source-panel .source-quote").wait_for()
+
+
+def _receipt(page: Any) -> None:
+    page.locator(".chat-sources > summary").last.click()
+    page.locator(".chat-route > summary").last.click()
+    page.locator(".chat-receipt").last.scroll_into_view_if_needed()
+
+
+def _conversations(page: Any) -> None:
+    if page.locator(".chat-side-open").is_visible():
+        page.locator(".chat-side-open").click()
+    else:
+        page.locator(".chat-head .menu summary").click()
+
+
+def _ask_agents(page: Any) -> None:
+    page.locator("#connection-status.success").wait_for()
+    page.locator("#agents-message").fill("What is the bell at the entrance rung by?")
+    page.locator("[data-agents-form=chat] [type=submit]").click()
+    page.locator(".ai-message .message-metadata").wait_for(timeout=30_000)
+
+
+def _palette(page: Any) -> None:
+    page.keyboard.press("Control+k")
+    page.locator("#palette[open] [role=option]").first.wait_for()
+
+
+def _menu(page: Any) -> None:
+    if page.locator(".topbar").is_visible():
+        page.locator(".topbar [popovertarget=sidebar]").click()
+    else:
+        page.keyboard.press("?")
+
+
+def _select(page: Any) -> None:
+    for n in (1, 2):
+        page.locator("[data-row] input[type=checkbox]").nth(n).check()
+
+
+def _why(page: Any) -> None:
+    page.locator(".hit .why summary").first.click()
