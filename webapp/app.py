@@ -134,9 +134,11 @@ def _amount(seconds: float) -> str | None:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 s`, `12 s`, `3:07 min`, `2:05 h`."""
+    """`34 ms`, `0.4 s`, `12 s`, `3:07 min`, `2:05 h`."""
     if seconds is None:
         return "–"
+    if seconds < 0.0995:
+        return f"{max(0, seconds) * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
