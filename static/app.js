@@ -249,6 +249,12 @@
     for (const field of $$("[data-left-out]")) { field.disabled = false; delete field.dataset.leftOut; }
   });
 
+  /* form[data-unchanged]: its button shows once there is something to save. */
+  on("change", (event) => {
+    const form = event.target.closest("form[data-unchanged]");
+    if (form) form.dataset.unchanged = "no";
+  });
+
   /* Field errors made here look like the server's. */
   function fieldError(input, message) {
     const slot = (input.getAttribute("aria-describedby") || "").split(" ").map((id) => document.getElementById(id)).find((e) => e?.classList.contains("field-error"));

@@ -206,6 +206,9 @@ def test_quotes_and_passages_are_words_without_markup(room: tuple[Site, Any, str
     ).json
     assert cited["quote"] == text
     page = alice.get(f"/knowledge/citations/{cited['id']}").text
-    assert "Length · Fee\nover 12 m · 31 crowns" in page
+    table = re.search(r'<table class="quote-table">.*?</table>', page)
+    assert table is not None
+    assert re.findall(r"<(t[hd])[^>]*>([^<]*)<", table[0]) == [
+        ("th", "Length"), ("th", "Fee"), ("td", "over 12 m"), ("td", "31 crowns")]  # fmt: skip
     passages = alice.get(f"/knowledge/documents/{made['document_id']}/passages").text
     assert "Length · Fee; over 12 m · 31 crowns" in passages
