@@ -114,7 +114,7 @@
     const now = Date.now();
     for (const element of $$("time[data-rel]", scope)) {
       const at = Date.parse(element.dateTime);
-      if (!Number.isNaN(at)) put(element, relative(at, now));
+      if (!Number.isNaN(at)) put(element, element.dataset.rel === "short" ? relative(at, now).replace(" ago", "") : relative(at, now));
     }
     for (const element of $$("[data-elapsed]", scope)) {
       const base = element.dataset.elapsed;
