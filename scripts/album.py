@@ -58,20 +58,18 @@ def pictures(ids: Any) -> list[Picture]:
     chat, shared = f"/chat/{ids['chat']}", f"/shared/{ids['shared']}"
     talk = [
         Picture(f"/chat/{ids['streaming']}", "being written", whole=False),
-        Picture(chat, whole=False), Picture(chat, "whole"),
+        Picture(chat, whole=False),
         Picture(chat, "citation open", _citation, whole=False),
         Picture(chat, "receipt open", _receipt, whole=False),
         Picture(chat, "list open", _conversations, whole=False),
-        Picture(f"/chat/{ids['extractive']}", whole=False), Picture(f"/chat/{ids['declined']}", "declined", whole=False),
+        Picture(f"/chat/{ids['extractive']}", "no model", whole=False), Picture(f"/chat/{ids['declined']}", "declined", whole=False),
         Picture(f"/chat/{ids['broken']}", "retried", whole=False),
         Picture(f"/chat/messages/{ids['answer']}/sources/1"), Picture(shared),
         Picture(f"{shared}/{ids['answer']}/sources/1"),
         Picture("/agents/classic", "asked", _ask_agents), Picture(f"/models?try={ids['tried']}"),
     ]  # fmt: skip
-    tasks = [
-        f"/tasks/{ids[name]}"
-        for name in ("running", "stalled", "failed", "waiting", "summary", "research", "comparison")
-    ]
+    states = ("running", "stalled", "failed", "waiting", "summary", "research", "comparison")
+    tasks = [Picture(f"/tasks/{ids[name]}", name) for name in states]
     room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
             "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
     shelf, document = f"/knowledge/{ids['collection']}", f"/knowledge/documents/{ids['document']}"
@@ -83,8 +81,8 @@ def pictures(ids: Any) -> list[Picture]:
     posed = [Picture("/tasks", "palette open", _palette, whole=False), Picture("/tasks", "menu open", _menu, whole=False),
              Picture("/tasks", "some selected", _select, whole=False), Picture(SEARCHED, "why", _why)]  # fmt: skip
     fresh = [Picture(path, "first run", fresh=True) for path in ("/", "/chat", "/models", "/knowledge", "/tasks")]
-    addresses = [*sorted(plain), *tasks, *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
-    return [*talk, *(Picture(path) for path in addresses), *posed, *fresh]
+    addresses = [*sorted(plain), *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
+    return [*talk, *tasks, *(Picture(path) for path in addresses), *posed, *fresh]
 
 
 def forgotten(shown: Iterable[Picture]) -> list[str]:

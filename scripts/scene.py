@@ -50,9 +50,12 @@ def seed(home: Path, url: str, world: Any) -> dict[str, str]:
         scene.archive()
         scene.mine()
         scene.knowledge(url)
+        talk = Talk(scene, url, scene.ids["collection"], world)
+        talk.all()
         scene.room()
         scene.summary(url)
-        scene.ids |= Talk(scene, url, scene.ids["collection"], world).all()
+        talk.streaming()
+        scene.ids |= talk.ids
     finally:
         rt.close()
     return scene.ids

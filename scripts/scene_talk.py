@@ -157,14 +157,12 @@ class Talk:
         self.scene, self.url, self.shelf, self.out, self.ids = scene, url, shelf, out, dict[str, str]()
         self.http, self.browser = requests, requests.Session()  # a cookie would have to come with a token of its page
 
-    def all(self) -> dict[str, str]:
+    def all(self) -> None:
         started = [self.research(), self.comparison(), self.tried()]
         self.conversations()
         for task in started:
             self.wait(task)
         self.pull()
-        self.streaming()
-        return self.ids
 
     def post(self, path: str, **given: Any) -> dict[str, Any]:
         answer = self.http.post(self.url + path, timeout=60, **given)
