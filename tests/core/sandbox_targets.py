@@ -30,6 +30,15 @@ def echo(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return {"args": args, "kwargs": kwargs, "in_child": sandbox.in_child}
 
 
+def niceness() -> tuple[int, int | None]:
+    """Its own, and that of its session's group where the kernel makes such groups (`/autogroup-12 nice 10`)."""
+    try:
+        text = Path("/proc/self/autogroup").read_text()
+    except OSError:
+        text = ""
+    return os.nice(0), int(text.split()[-1]) if text else None
+
+
 def facts() -> dict[str, Any]:
     limits = {name: resource.getrlimit(getattr(resource, name)) for name in ("RLIMIT_CORE", "RLIMIT_NOFILE")}
     return {

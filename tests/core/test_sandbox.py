@@ -317,6 +317,15 @@ def test_a_child_of_a_pool_takes_many_calls_and_is_replaced_after_its_share() ->
         assert call(pool, "facts")["pid"] != call(pool, "facts")["pid"]
 
 
+def test_a_pool_steps_back_before_what_a_person_waits_for() -> None:
+    """By the process, and by its session's group where the kernel makes such groups: else niceness would not count."""
+    mine, _ = run("niceness")
+    assert mine == os.nice(0)
+    with Pool() as pool:
+        nice, of_group = call(pool, "niceness")
+    assert (nice, of_group in (10, None)) == (mine + 10, True)
+
+
 def test_an_error_of_the_function_leaves_the_child_fit_and_a_bug_does_not() -> None:
     with Pool() as pool:
         first = call(pool, "facts")["pid"]

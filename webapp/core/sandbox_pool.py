@@ -17,7 +17,8 @@ class Pool:
     Each call has its own limits of time and processor time; of the memory limit it has what the earlier calls left,
     and a child that kept more than 128 MiB of it is replaced, as is one after `calls` calls or `seconds` seconds. A call
     that ends its child ends nothing else; one that fails in a used child for want of memory or by a crash is made once
-    more in a fresh one before it is blamed. Thread-safe: as many children as calls at the same time.
+    more in a fresh one before it is blamed. Thread-safe: as many children as calls at the same time. They are nicer than
+    other processes: what a person waits for goes first.
     """
 
     def __init__(self, calls: int = 100, seconds: float = 120.0) -> None:
