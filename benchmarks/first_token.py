@@ -31,7 +31,7 @@ API = "/api/v1/conversations"
 
 
 def run(report: Report, quick: bool) -> None:
-    rounds, asks = (1, 5) if quick else (3, 15)
+    rounds, asks = (1, 5) if quick else (3, 12)
     report.notes.append(f"{rounds} idle and {rounds} loaded blocks in turn, {asks} questions each; medians of all")
     with ExitStack() as stack:
         folder = stack.enter_context(h.scratch())
