@@ -55,7 +55,9 @@ def search(
 # -- SQLite ----------------------------------------------------------------------------------------------------------
 
 ENOUGH = 1000  # passages that hold one of the rarest words; the common words then only order these
-COUNTED = 20_000  # a word in more passages than this is common, however many there are
+FEW = 100  # so many do where the next word is in more than COMMON
+COMMON = 3000
+COUNTED = 20_000  # beyond this it makes no difference any more how common a word is
 TEXTS = "{title heading text} : "
 EVERY = 'scope : "every"'
 
@@ -80,7 +82,7 @@ def _sqlite(
 
 
 def _rarest(db: Session, words: list[str], scope: str) -> set[str]:
-    """The rarest words that together are in ENOUGH passages: to be held by every result.
+    """The rarest words that together are in ENOUGH passages, or in FEW: one of them to be held by every result.
 
     FTS5 computes a score for every passage that matches; with 100,000 passages a question's common words match most
     of them, and they decide little.
@@ -88,19 +90,31 @@ def _rarest(db: Session, words: list[str], scope: str) -> set[str]:
     unique = list(dict.fromkeys(words))
     if len(unique) == 1:
         return {unique[0]}
-    count = text("SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH :match LIMIT :most)")
-    held = {}
-    for word in unique:
-        match = f'{scope} AND {TEXTS}"{word}"' if scope else f'{TEXTS}"{word}"'
-        held[word] = int(db.scalar(count, {"match": match, "most": COUNTED}) or 0)
+    held = {word: _held_by(db, word, scope, COMMON + 1) for word in unique}
     needed: set[str] = set()
     passages = 0
     for word in sorted(unique, key=lambda one: (held[one], -len(one))):
-        if passages >= ENOUGH:
+        if passages >= (FEW if held[word] > COMMON else ENOUGH):
+            return needed
+        if held[word] > COMMON:
             break
         needed.add(word)
         passages += held[word]
+    common = {word: _held_by(db, word, scope, COUNTED) for word in unique if word not in needed}
+    for word in sorted(common, key=lambda one: (common[one], -len(one))):
+        if passages >= FEW:
+            break
+        needed.add(word)
+        passages += common[word]
     return needed
+
+
+HELD_BY = text("SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE chunk_fts MATCH :match LIMIT :most)")
+
+
+def _held_by(db: Session, word: str, scope: str, most: int) -> int:
+    match = f'{scope} AND {TEXTS}"{word}"' if scope else f'{TEXTS}"{word}"'
+    return int(db.scalar(HELD_BY, {"match": match, "most": most}) or 0)
 
 
 def _match(words: list[str], needed: set[str], scope: str) -> str:

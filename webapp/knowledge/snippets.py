@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from webapp.knowledge import plain
 from webapp.knowledge.keywords import terms
@@ -33,6 +34,7 @@ class Snippet:
         return [(text, marked) for text, marked in [*found, (self.text[at:], False)] if text]
 
 
+@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """The part of a word that its forms share, roughly: good enough to colour what an index found by real stems."""
     low = word.lower()

@@ -305,14 +305,18 @@ def _hits(
 def _documents(db: Session, scope: _Scope, ids: list[int], where: ColumnElement[bool] | None) -> dict[int, str]:
     """Passage -> document, of those whose row is there and in the scope."""
     found: dict[int, str] = {}
+    inside = set(scope.ids)
     for model in (Chunk, ChunkDraft):  # drafts: in the moment when passages cut for another embedder change places
         ids = [one for one in ids if one not in found]
         for start in range(0, len(ids), 500):
-            wanted = model.id.in_(ids[start : start + 500]), model.collection_id.in_(scope.ids)
-            stmt = select(model.id, model.document_id).where(*wanted)
+            # The collection is looked at here and not in the statement: SQLite would walk through all of it instead of
+            # looking 200 passages up.
+            stmt = select(model.id, model.document_id, model.collection_id).where(
+                model.id.in_(ids[start : start + 500])
+            )
             if where is not None:
                 stmt = stmt.join(Document, Document.id == model.document_id).where(where)
-            found.update((row[0], row[1]) for row in db.execute(stmt))
+            found.update((row[0], row[1]) for row in db.execute(stmt) if row[2] in inside)
     return found
 
 
