@@ -56,6 +56,10 @@ def test_a_folder_is_read_with_an_outcome_for_each_and_again_without_effect(tmp_
     assert failed.returncode == 1
     assert "The PDF is damaged" in failed.stderr
     assert "nothing at" in failed.stderr
+    (tmp_path / "empty").mkdir()
+    empty = run(home, str(tmp_path / "empty"))
+    assert (empty.returncode, empty.stdout) == (1, "")
+    assert "no file to read in" in empty.stderr
     rt = build_runtime({"BRAINSTEM_HOME": str(home)})
     assert len(rows(rt, Document)) == 4
     rt.close()

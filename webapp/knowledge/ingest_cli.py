@@ -110,11 +110,14 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         click.echo(f"brainstem: there is nothing at {path}", err=True)
         return
-    accepted = sources.accepted()
+    accepted, count = sources.accepted(), 0
     for found in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
         if found.is_file() and not hidden and found.suffix.lower() in accepted:
+            count += 1
             yield found
+    if not count:
+        click.echo(f"brainstem: there is no file to read in {path}", err=True)
 
 
 def _add_files(rt: Runtime, actor: Actor, collection_id: str, paths: list[Path]) -> list[str]:
