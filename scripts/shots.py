@@ -260,7 +260,7 @@ def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
     shown = {"home": "/", "task": f"/tasks/{ids['summary']}", "citation": f"/knowledge/citations/{ids['citation']}",
              "search": SEARCHED, "chat": f"/chat/{ids['chat']}"}  # fmt: skip
     for name, path in shown.items():
-        context = browser.new_context(viewport={"width": 1200, "height": 760}, device_scale_factor=1.25,
+        context = browser.new_context(viewport={"width": 1200, "height": 740}, device_scale_factor=1.2,
                                       reduced_motion="reduce")  # fmt: skip
         page = context.new_page()
         page.goto(url + path, wait_until="load")

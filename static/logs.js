@@ -150,21 +150,27 @@
 
   /* -- the history: after a filter changed, and for what was missed while the channel was away ---------------------- */
 
+  const SOME = 40;   /* lines that are usually enough to reach one that is here already */
   let asking = 0;
-  async function load(anew) {
+  async function load(anew, limit = anew ? FIRST : SOME) {
     const turn = ++asking;
     try {
-      const answer = await fetch(`${page.dataset.history}?${new URLSearchParams({ ...wanted, limit: anew ? FIRST : MOST })}`, { credentials: "same-origin", headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(10000) });
+      const answer = await fetch(`${page.dataset.history}?${new URLSearchParams({ ...wanted, limit })}`, { credentials: "same-origin", headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (turn !== asking) return true;
       if (answer.status === 401 || answer.status === 403) return signedOut();
       if (!answer.ok) return false;
       const entries = (await answer.json()).reverse();
       if (turn !== asking) return true;
+      if (!anew && limit < MOST && entries.length === limit && !isHere(entries[0])) return await load(false, MOST);
       if (anew) replace(entries);
       else fillIn(entries);
       return true;
     }
     catch { return false; }
+  }
+  function isHere(entry) {
+    const key = keyOf(entry);
+    return missed.some((one) => keyOf(one) === key) || [...list.children].some((line) => keyOf(line.entry) === key);
   }
   function fillIn(entries) {
     flush();
