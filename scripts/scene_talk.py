@@ -158,10 +158,11 @@ class Talk:
         self.http, self.browser = requests, requests.Session()  # a cookie would have to come with a token of its page
 
     def all(self) -> None:
-        started = [self.research(), self.comparison(), self.tried()]
+        research, tried = self.research(), self.tried()
         self.conversations()
-        for task in started:
-            self.wait(task)
+        self.wait(tried)
+        self.wait(research)  # the comparison would store its pages first
+        self.wait(self.comparison())
         self.pull()
 
     def post(self, path: str, **given: Any) -> dict[str, Any]:

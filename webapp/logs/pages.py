@@ -15,7 +15,7 @@ from webapp.web.page import Pages, render
 
 pages = Pages("logs_pages")
 READ = "tasks:read"
-FIRST = 150  # lines of the first paint: a later visit stays under 20 kB
+FIRST = 120  # lines of the first paint: a later visit stays under 20 kB
 MOST = 1000  # lines a page holds and a download has
 
 Filters = dict[str, str]
