@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from tests.conftest import make_cast
 from tests.fakes import embedders
@@ -74,6 +75,26 @@ def test_words_and_meaning_together_and_each_alone(shelf: Shelf) -> None:
     meaning = find(shelf, "oil embargo", mode="vector")
     assert len(meaning.hits) == 4
     assert all(hit.keyword is None and hit.score == max(0.0, hit.vector or 0.0) for hit in meaning.hits)
+
+
+def test_candidates_are_looked_up_one_by_one(shelf: Shelf) -> None:
+    """SQLite would rather walk through all passages of the collection, if it is named beside the ids."""
+    if shelf.rt.engine.dialect.name != "sqlite":
+        pytest.skip("Postgres chooses by its statistics")
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(shelf.rt.engine, "before_cursor_execute", note)
+    find(shelf, "oil embargo")
+    event.remove(shelf.rt.engine, "before_cursor_execute", note)
+    of_passages = [one for one in asked if "FROM chunks" in one[0]]
+    assert of_passages
+    with shelf.rt.unit(write=False) as db:
+        for statement, values in of_passages:
+            plan = db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            assert not [row for row in plan if "SCAN chunks" in str(row) or "ix_chunks" in str(row)], (statement, plan)
 
 
 def test_a_hit_stands_on_exact_words(shelf: Shelf) -> None:
