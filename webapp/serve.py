@@ -12,9 +12,9 @@ import threading
 import time
 
 from webapp import runtime
-from webapp.core import logs
+from webapp.core import logs, priority
 from webapp.core.broker import PullingThread
-from webapp.core.jobs import ROLES
+from webapp.core.jobs import BACKGROUND, ROLES
 from webapp.knowledge.service import demo
 from webapp.runtime import Runtime
 from webapp.settings import Settings, load
@@ -25,6 +25,7 @@ from webapp.tasks.worker import WorkerHost, set_host
 
 log = logging.getLogger(__name__)
 ACTORS = "actors"
+NICE = 5  # of workers that serve only background queues
 
 
 def prepare(settings: Settings | None = None) -> Runtime:
@@ -103,6 +104,8 @@ def forget_workers(rt: Runtime) -> None:
 
 def run_worker(rt: Runtime, role: str) -> int:
     """A worker process of a deployment; ends on SIGTERM, or after `worker_max_tasks`, having parked what runs."""
+    if BACKGROUND.issuperset(ROLES[role]):
+        priority.step_back(NICE)
     group = WorkerGroup(rt, role)
     stop = threading.Event()
     group.host.on_enough = stop.set

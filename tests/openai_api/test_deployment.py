@@ -38,11 +38,11 @@ class Deployment:
         url = self.server.url + "/api/v1/utils/ai-tasks/?task_type=chat.completion&page_size=1"
         return requests.get(url, headers=self.headers, timeout=15).json()["results"][0]
 
-    def worker(self) -> psutil.Process:
-        """The process that serves the inference queue."""
+    def worker(self, role: str = "inference") -> psutil.Process:
+        """The process that serves the queues of a role."""
         assert self.server.process is not None
         children = psutil.Process(self.server.process.pid).children(recursive=True)
-        [found] = [one for one in children if one.cmdline()[-2:] == ["worker", "inference"]]
+        [found] = [one for one in children if one.cmdline()[-2:] == ["worker", role]]
         return found
 
     def until(self, status: str, patience: float = 90.0) -> Any:
@@ -83,6 +83,15 @@ def client(deployment: Deployment) -> Iterator[openai.OpenAI]:
     with deployment.client() as made:
         yield made
     deployment.models.go()
+
+
+def test_workers_in_the_background_step_back_before_answers(deployment: Deployment) -> None:
+    calm = deployment.worker("inference").nice()
+    end = time.monotonic() + 60
+    while any(deployment.worker(role).nice() == calm for role in ("crawling", "embedding")):
+        assert time.monotonic() < end, "still as eager as what a person waits for"
+        time.sleep(0.1)
+    assert deployment.worker("fast").nice() == calm
 
 
 def test_a_key_is_needed(deployment: Deployment) -> None:

@@ -17,6 +17,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "embedding": ("embedding",),
     "all": QUEUES,
 }
+# Queues nobody waits for by the second: a worker that serves only these steps back before the others.
+BACKGROUND = frozenset({"crawling", "embedding", "maintenance"})
 
 
 @dataclass(frozen=True)

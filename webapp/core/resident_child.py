@@ -20,7 +20,7 @@ import traceback
 from types import GeneratorType
 from typing import Any
 
-from webapp.core import resident, sandbox
+from webapp.core import priority, resident, sandbox
 from webapp.core.errors import AppError
 from webapp.core.sandbox_child import LOOK_AFTER_PARENT, deny_network, describe, limit
 
@@ -33,6 +33,7 @@ class Child:
         resident.stop_asked = self.stop.is_set
 
     def run(self) -> None:
+        priority.keep_back()
         threading.Thread(target=self.listen, daemon=True).start()
         hello = self.requests.get()
         limit(None, hello["memory"], files=1024)

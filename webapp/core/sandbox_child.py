@@ -27,7 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from webapp.core import sandbox
+from webapp.core import priority, sandbox
 from webapp.core.errors import AppError
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
@@ -143,7 +143,7 @@ def live(data: socket.socket, nursery: int) -> NoReturn:
         request = sandbox.from_json(lines.readline())
         stay = request.get("stay", False)
         if stay:
-            step_back()
+            priority.step_back(NICE)  # much of somebody's work in the background
         limit(None if stay else request["cpu"], request["memory"])
         deny_network()
         at_first = address_space()
@@ -163,18 +163,6 @@ def die_with(nursery: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != nursery:  # it died before we asked
         os._exit(1)
-
-
-def step_back() -> None:
-    """A pool does much of somebody's work in the background: what a person waits for goes before it.
-
-    Where the kernel groups processes by session, as for each of ours, niceness counts only within the group; the group
-    has one of its own.
-    """
-    with suppress(OSError):
-        os.nice(NICE)
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
-        group.write(str(NICE))
 
 
 def silence() -> None:
