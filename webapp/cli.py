@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from webapp import __version__
+from webapp.core import lifeline
 from webapp.engines.cli import models
 from webapp.knowledge.cli import reindex
 from webapp.knowledge.ingest_cli import ingest
@@ -37,6 +38,7 @@ class _Group(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Brainstem: a self-hosted AI workbench where every long job is durable, visible and honest."""
+    lifeline.follow()
     ctx.obj = _as_system  # how the commands of `ops` reach the database
 
 

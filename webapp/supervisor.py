@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webapp.core import migrate
+from webapp.core import lifeline, migrate
 from webapp.runtime import Runtime
 from webapp.settings import Settings, SettingsError
 
@@ -256,7 +256,7 @@ class Supervisor:
     def _start(self, process: Process) -> None:
         command = [sys.executable, "-m", "webapp.cli", *process.args]
         root = str(Path(__file__).resolve().parent.parent)
-        env = {**os.environ, **dict(process.env), "BRAINSTEM_ROLE": process.name}
+        env = {**os.environ, **dict(process.env), "BRAINSTEM_ROLE": process.name, lifeline.ENV: str(os.getpid())}
         env["PYTHONPATH"] = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
         self._children[process.name] = subprocess.Popen(command, env=env, start_new_session=True)
         self._started[process.name] = time.monotonic()
