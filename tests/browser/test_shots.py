@@ -49,10 +49,10 @@ def camera(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Any:
 def test_a_page_is_in_order(camera: Any, page: str) -> None:
     photographer, ids = camera
     path = ROOMS.get(page[1:], "/tasks/") + ids[page[1:]] if page.startswith("@") else page
-    for width, theme in ((380, "light"), (1440, "dark")):
-        shot = photographer.take(path, width, theme)
-        assert shot.problems == []
-        assert (Path(photographer.out) / shot.file).stat().st_size > 2000
+    theme = ("light", "dark")[PAGES.index(page) % 2]  # `make shots` takes both, and the wide ones
+    shot = photographer.take(path, 380, theme)
+    assert shot.problems == []
+    assert (Path(photographer.out) / shot.file).stat().st_size > 2000
 
 
 def open_page(camera: Any, path: str, width: int = 1200) -> Any:
