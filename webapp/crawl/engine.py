@@ -33,6 +33,7 @@ BUSY = FETCHERS // 2  # so many requests in flight are "at full speed"
 BACKLOG = 3_000  # answers that may wait to be read while fetching is busy
 MAX_HOPS = 5  # redirects in a row
 TICK = 0.25
+AGAIN = 0.6  # seconds; longer than a part's messages to its whole are apart
 GATHER = 0.05  # seconds of outcomes that share one commit: what a kill may cost
 LIST_PAGES = 50  # sitemaps and feeds of one crawl
 
@@ -74,6 +75,7 @@ class Crawler:
         self.confirmed: list[str] = []
         self.cap: tuple[str, str] | None = None
         self.committed = 0.0
+        self.said, self.said_at, self.repeated = "", 0.0, False
         self.ending = threading.Event()
         self.deferred: list[tuple[float, Item]] = []
 
@@ -144,6 +146,7 @@ class Crawler:
             outcome = self.outcomes.get(timeout=self._patience())
         except queue.Empty:
             self._commit()
+            self._tell()  # what was taken in last, while a slow page is waited for
             return
         for _ in range(200):
             self._apply(outcome)
@@ -185,7 +188,19 @@ class Crawler:
         message += f", {counts['reading']:,} fetched" if counts["reading"] else ""
         message += f", {counts['queued']:,} waiting" if counts["queued"] else ""
         message += f", {counts['failed']:,} failed" if counts["failed"] else ""
-        self.task.progress(98 * done / max(1, done + left), message)
+        if self._is_news(message):
+            self.task.progress(98 * done / max(1, done + left), message)
+
+    def _is_news(self, message: str) -> bool:
+        """Each message once, and once more a moment later: what came too fast after another one is not passed on."""
+        now = time.monotonic()
+        if message != self.said:
+            self.said, self.said_at, self.repeated = message, now, False
+            return True
+        if self.repeated or now - self.said_at < AGAIN:
+            return False
+        self.repeated = True
+        return True
 
     # -- threads ---------------------------------------------------------------------------------------------------
 
