@@ -21,6 +21,7 @@ from webapp.crawl.fetching import Answer, Fetcher
 from webapp.crawl.frontier import Frontier, Item
 from webapp.crawl.politeness import Host, pace
 from webapp.crawl.reading import Reader, Reading
+from webapp.crawl.telling import News, told
 from webapp.crawl.wanted import Wanted
 from webapp.knowledge.service import web
 
@@ -33,7 +34,6 @@ BUSY = FETCHERS // 2  # so many requests in flight are "at full speed"
 BACKLOG = 3_000  # answers that may wait to be read while fetching is busy
 MAX_HOPS = 5  # redirects in a row
 TICK = 0.25
-AGAIN = 0.6  # seconds; longer than a part's messages to its whole are apart
 GATHER = 0.05  # seconds of outcomes that share one commit: what a kill may cost
 LIST_PAGES = 50  # sitemaps and feeds of one crawl
 
@@ -75,7 +75,7 @@ class Crawler:
         self.confirmed: list[str] = []
         self.cap: tuple[str, str] | None = None
         self.committed = 0.0
-        self.said, self.said_at, self.repeated = "", 0.0, False
+        self.is_news = News()
         self.ending = threading.Event()
         self.deferred: list[tuple[float, Item]] = []
 
@@ -180,27 +180,9 @@ class Crawler:
         web.confirm(self.task.rt, confirmed)
 
     def _tell(self) -> None:
-        counts = self.frontier.counts
-        done = counts["fetched"] + counts["unchanged"] + counts["failed"]
-        left = min(counts["queued"], max(0, self.params.max_pages - self.pages)) + counts["reading"]
-        read = counts["fetched"] + counts["unchanged"]
-        message = f"{read:,} {'page' if read == 1 else 'pages'} read"
-        message += f", {counts['reading']:,} fetched" if counts["reading"] else ""
-        message += f", {counts['queued']:,} waiting" if counts["queued"] else ""
-        message += f", {counts['failed']:,} failed" if counts["failed"] else ""
-        if self._is_news(message):
-            self.task.progress(98 * done / max(1, done + left), message)
-
-    def _is_news(self, message: str) -> bool:
-        """Each message once, and once more a moment later: what came too fast after another one is not passed on."""
-        now = time.monotonic()
-        if message != self.said:
-            self.said, self.said_at, self.repeated = message, now, False
-            return True
-        if self.repeated or now - self.said_at < AGAIN:
-            return False
-        self.repeated = True
-        return True
+        percent, message = told(self.frontier.counts, self.params.max_pages - self.pages)
+        if self.is_news(message):
+            self.task.progress(percent, message)
 
     # -- threads ---------------------------------------------------------------------------------------------------
 
