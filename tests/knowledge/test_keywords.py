@@ -100,6 +100,20 @@ def test_common_words_order_what_the_rare_ones_find(shelf: Shelf, monkeypatch: p
         assert keywords.search(db, "zeppelin energy", None, 1)[0][1] > 0
 
 
+def test_a_very_common_word_is_no_reason_to_score_its_passages(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the rarer ones are in too few, or there are none."""
+    monkeypatch.setattr(keywords, "COMMON", 10)
+    monkeypatch.setattr(keywords, "FEW", 3)
+    for number in range(30):
+        shelf.put(f"n{number}", f"Words about energy, number {number} {'zeppelin' if number < 4 else 'ship'}.")
+    shelf.put("one", "A balloon flies without energy.")
+    if shelf.rt.engine.dialect.name == "sqlite":
+        assert len(found(shelf, "zeppelin energy", limit=50)) == 4
+        assert len(found(shelf, "balloon energy", limit=50)) == 31
+    assert found(shelf, "balloon energy", limit=50)[0] == "one"
+    assert len(found(shelf, "energy words", limit=50)) >= 30
+
+
 def test_terms_keep_order_and_number() -> None:
     assert keywords.terms("What is the price of oil, and the price of gas?") == ["price", "oil", "price", "gas"]
     assert keywords.terms("to be or not to be") == ["to", "be", "or", "not", "to", "be"]

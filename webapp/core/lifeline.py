@@ -15,8 +15,20 @@ def follow() -> None:
     """SIGTERM to this process when its supervisor is gone: nobody would start it anew, and the next supervisor would
     start all of them a second time. Without a supervisor, or where the kernel has no such signal, nothing."""
     given = os.environ.pop(ENV, "")
-    if not given.isdigit() or not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(given):  # it died before we asked
-        os.kill(os.getpid(), signal.SIGTERM)
+    if given.isdigit():
+        die_with(int(given), signal.SIGTERM)
+
+
+def die_with(parent: int, by: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent dies."""
+    prctl(PR_SET_PDEATHSIG, by)
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(os.getpid(), by)
+
+
+def prctl(option: int, argument: int, pointer: int = 0) -> int:
+    """0 or -1; does nothing where the system has no prctl."""
+    if sys.platform != "linux":
+        return -1
+    value, address, zero = ctypes.c_ulong(argument), ctypes.c_void_p(pointer), ctypes.c_ulong(0)
+    return int(ctypes.CDLL(None).prctl(option, value, address, zero, zero))

@@ -27,10 +27,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from webapp.core import priority, sandbox
+from webapp.core import lifeline, priority, sandbox
 from webapp.core.errors import AppError
+from webapp.core.lifeline import prctl
 
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
 OPEN_FILES = 64
 LOOK_AFTER_PARENT = 500  # milliseconds
 NICE = 10  # of a pool's children; about a tenth of the processor's time beside work of the usual 0
@@ -136,7 +137,7 @@ def live(data: socket.socket, nursery: int) -> NoReturn:
     """Read the request, answer, leave without any cleaning up of inherited state; of a pool: as often as asked."""
     try:
         os.setsid()
-        die_with(nursery)
+        lifeline.die_with(nursery, signal.SIGKILL)
         silence()
         sandbox.reporter = lambda frame: data.sendall(sandbox.to_json(frame))
         lines = data.makefile("rb")
@@ -157,12 +158,6 @@ def live(data: socket.socket, nursery: int) -> NoReturn:
             request = sandbox.from_json(line)
     finally:
         os._exit(0)
-
-
-def die_with(nursery: int) -> None:
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != nursery:  # it died before we asked
-        os._exit(1)
 
 
 def silence() -> None:
@@ -257,14 +252,6 @@ def deny_network() -> None:
     header = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
     if prctl(PR_SET_NO_NEW_PRIVS, 1) == 0:
         prctl(PR_SET_SECCOMP, 2, ctypes.addressof(header))
-
-
-def prctl(option: int, argument: int, pointer: int = 0) -> int:
-    """0 or -1; does nothing where the system has no prctl."""
-    if sys.platform != "linux":
-        return -1
-    value, address, zero = ctypes.c_ulong(argument), ctypes.c_void_p(pointer), ctypes.c_ulong(0)
-    return int(ctypes.CDLL(None).prctl(option, value, address, zero, zero))
 
 
 if __name__ == "__main__":
