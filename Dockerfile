@@ -7,7 +7,7 @@ WORKDIR /app
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.lock -r requirements-build.lock
-COPY pyproject.toml README.md LICENSE wsgi.py ./
+COPY pyproject.toml README.md LICENSE worker.py wsgi.py ./
 COPY webapp webapp
 COPY actors actors
 COPY migrations migrations

@@ -21,6 +21,7 @@ BENCHES = {
     "embedding": "passages embedded through the product, beside the bare model",
     "crawl": "crawl of a local site of 1,000 pages, beside Scrapy and the limit of its latency",
     "extraction": "main text of web pages, a clear outcome for every file, what quality scores tell apart",
+    "analysis": "a CSV of a million rows through data_analysis: time, memory, progress, beside bare pandas",
     "citations": "precision and recall of the citation checker on claims it was not fitted on",
     "first_token": "question -> first token, idle and with a 10,000-page crawl of another person under way",
     "routing": "accuracy and calibration of the orchestrator on questions it was not fitted on",
@@ -28,6 +29,7 @@ BENCHES = {
     "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
     "retrieval": "how good search and sentence answers are, on SQuAD, Cranfield and CISI (or BENCH_DATA)",
     "searching": "hybrid search over 100,000 passages through the API, beside the bare vector query",
+    "summaries": "summaries of news pages: length, places, and what they hold beside lead-3",
     "memory": "memory of the idle embedded server",
 }
 

@@ -159,7 +159,7 @@ def _from_question(row: dict[str, Any], siblings: list[dict[str, Any]], passage:
 
 def _from_sentences(passage: str, elsewhere: str | None, made: dict[str, list[Row]], rng: random.Random) -> None:
     """One sentence of the passage, as answers that quote give it: as it stands, or without what stands between commas or after one."""
-    from webapp.summaries.sentences import split
+    from webapp.core.sentences import split
 
     sentences = [passage[one.start : one.end] for one in split(passage)]
     whole = [one for one in sentences if 8 <= len(one.split()) <= 40]

@@ -13,9 +13,12 @@ SEARCHED = "/knowledge/search?q=what+does+a+ship+pay+in+winter"
 
 # Pages by their route that are no picture of their own, and why.
 EXCUSED = {
+    "/admin/tasks/<task_id>/history": "a part of the list",
+    "/admin/retention/preview": "a part of the page of retention",
     "/agents/classic/client.js": "a script",
     "/chat/<conversation_id>/export.<fmt>": "a download",
     "/chat/<conversation_id>/files": "a part of the conversation's page",
+    "/chat/<conversation_id>/thread": "a part of the conversation's page",
     "/chat/engines": "a part of the conversation's page",
     "/chat/list": "a part of the conversation's page",
     "/chat/messages/<message_id>": "a part of the conversation's page",
@@ -26,14 +29,18 @@ EXCUSED = {
     "/live/stream": "events",
     "/logs/download.<fmt>": "a download",
     "/models/list": "a part of the models page",
+    "/tasks/<task_id>/notify": "a part of the task's page",
     "/models/try/<task_id>": "a part of the models page",
     "/monitor/schedules/preview": "a part of the schedule's page",
     "/openapi.json": "for programs",
     "/palette": "a part of every page; photographed open",
     "/system/now": "a part of the system page",
     "/tasks/<task_id>/download.<fmt>": "a download",
+    "/templates/export": "a download",
+    "/tasks/<task_id>/draft": "a part of the task's page",
     "/tasks/<task_id>/row": "a part of the list",
     "/tasks/<task_id>/status": "a part of the task's page",
+    "/tasks/schedules/preview": "a part of the form",
 }
 
 
@@ -68,20 +75,42 @@ def pictures(ids: Any) -> list[Picture]:
         Picture(f"{shared}/{ids['answer']}/sources/1"),
         Picture("/agents/classic", "asked", _ask_agents), Picture(f"/models?try={ids['tried']}"),
     ]  # fmt: skip
-    states = ("running", "stalled", "failed", "waiting", "summary", "research", "comparison")
+    states = ("running", "stalled", "failed", "waiting", "summary", "research", "comparison", "written", "digest", "questions", "table",
+              "two_pages")  # fmt: skip
     tasks = [Picture(f"/tasks/{ids[name]}", name) for name in states]
+    tasks += [Picture("/tasks", "own words", _wish), Picture(f"/tasks/compare?a={ids['summary']}&b={ids['shorter']}"),
+              Picture(f"/tasks/compare?a={ids['summary']}", "with which"), Picture(f"/shared/task/{ids['task_shared']}"),
+              Picture(f"/tasks/new?from={ids['summary']}", "again"), Picture(f"/tasks/new?schedule={ids['schedule']}", "schedule"),
+              Picture(f"/tasks/{ids['summary']}", "share open", _share, whole=False)]  # fmt: skip
     room = [f"/monitor/dead-letters/{ids['letter']}", f"/admin/tasks/{ids['crashed']}", "/monitor/schedules/health",
             "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
+    room += [f"/admin/users/{ids['person']}", f"/invite/{ids['invitation']}", "/admin/users/?q=nobody+like+this"]
     shelf, document = f"/knowledge/{ids['collection']}", f"/knowledge/documents/{ids['document']}"
     knowledge = [shelf, f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings", f"/knowledge/{ids['empty']}",
                  document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}",
                  f"/knowledge/crawls/{ids['crawling']}", f"/knowledge/crawls/{ids['crawled']}", SEARCHED,
                  "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6"]  # fmt: skip
-    plain = [path for path in _routes().values() if "<" not in path and path not in EXCUSED]
+    plain = [
+        path for path in _routes().values() if "<" not in path and path not in EXCUSED and path != "/tasks/compare"
+    ]
     posed = [Picture("/tasks", "palette open", _palette, whole=False), Picture("/tasks", "menu open", _menu, whole=False),
              Picture("/tasks", "some selected", _select, whole=False), Picture(SEARCHED, "why", _why)]  # fmt: skip
+    posed.append(Picture("/admin/", "history open", _history))
     fresh = [Picture(path, "first run", fresh=True) for path in ("/", "/chat", "/models", "/knowledge", "/tasks")]
-    addresses = [*sorted(plain), *room, *knowledge, "/tasks?q=nothing+like+this", "/nowhere"]
+    told = [f"/webhooks/{ids['webhook']}", f"/webhooks/in/{ids['hook']}", "/notifications/channels/new/slack",
+            "/notifications?show=unread"]  # fmt: skip
+    templates = [f"/templates/{ids['template']}", f"/templates/{ids['template']}/edit", "/insight?range=30d"]
+    addresses = [
+        *sorted(plain),
+        *room,
+        *knowledge,
+        *templates,
+        *told,
+        "/tasks?q=nothing+like+this",
+        "/tasks/new?kind=summary",
+        "/tasks/new?kind=data_analysis",
+        "/nowhere",
+    ]
     return [*talk, *tasks, *(Picture(path) for path in addresses), *posed, *fresh]
 
 
@@ -125,6 +154,11 @@ def _app() -> Iterator[Any]:
 # -- what is done on a page ------------------------------------------------------------------------------------------
 
 
+def _history(page: Any) -> None:
+    page.locator(".ops-history > summary").nth(1).click()
+    page.locator(".ops-history .event").first.wait_for()
+
+
 def _citation(page: Any) -> None:
     page.locator(".chat-text a.cite").nth(1).click()  # a table's
     page.locator("#source-panel .source-quote").wait_for()
@@ -160,6 +194,19 @@ def _menu(page: Any) -> None:
         page.locator(".topbar [popovertarget=sidebar]").click()
     else:
         page.keyboard.press("?")
+
+
+def _wish(page: Any) -> None:
+    page.goto(page.url + "/new")
+    page.locator("#wish").fill(
+        "Summarise these three pages in 200 words by tomorrow https://example.org/a https://example.org/b"
+    )
+    page.locator("#wish-form [type=submit]").first.click()
+    page.locator(".wish-read").wait_for()
+
+
+def _share(page: Any) -> None:
+    page.locator("#share > summary").click()
 
 
 def _select(page: Any) -> None:

@@ -41,6 +41,7 @@ def seed(home: Path, url: str, world: Any) -> dict[str, str]:
     import requests
 
     from scripts.scene_talk import Talk
+    from scripts.scene_told import fill as told
     from webapp import runtime, settings
 
     requests.get(url, timeout=30)  # makes the local user
@@ -49,12 +50,15 @@ def seed(home: Path, url: str, world: Any) -> dict[str, str]:
         scene = Scene(rt)
         scene.archive()
         scene.mine()
+        scene.template()
+        scene.ids |= told(scene)
         scene.knowledge(url)
         talk = Talk(scene, url, scene.ids["collection"], world)
         talk.all()
         scene.room()
         scene.summary(url)
         talk.streaming()
+        scene.people()
         scene.ids |= talk.ids
     finally:
         rt.close()
@@ -73,6 +77,28 @@ class Scene:
         with rt.unit() as db:
             self.local = str(db.query(User).one().id)
             self.marta = str(identity.create_admin(db, "marta", "a harbour at night").id)
+
+    def people(self) -> None:
+        """Accounts in every state, limits of their own, and settings that were changed here."""
+        from webapp.administration import service
+        from webapp.core.context import Actor, Ctx
+        from webapp.identity import people
+        from webapp.identity import service as identity
+
+        with self.rt.unit() as db:
+            ctx = Ctx(self.rt, db, Actor(self.local, "local", is_admin=True, via="local"), request_id="scene")
+            ingrid, _ = people.create(ctx, "ingrid", email="ingrid@harbour.example", password="a harbour at noon")
+            identity.start_session(ctx, ingrid, "Mozilla/5.0 (X11; Linux x86_64) Firefox/143.0")
+            as_ingrid = Ctx(self.rt, db, Actor(ingrid.id, "ingrid", via="session"), request_id="scene")
+            identity.create_api_key(as_ingrid, "tide tables", ["tasks:read", "tasks:write"])
+            _, token = people.create(ctx, "nils", email="nils@harbour.example")
+            gone, _ = people.create(ctx, "olaf", password="a harbour at dawn")
+            identity.set_active(ctx, gone.id, False)
+            self.ids |= {"person": ingrid.id, "invitation": str(token)}
+            for name, most in (("open_tasks", 40), ("tasks_per_day", 200), ("tokens_per_day", 50_000)):
+                service.grant(ctx, self.local, name, most)
+            service.grant(ctx, ingrid.id, "stored_bytes", 200 * 2**20)
+            service.keep(ctx, {"retention_tasks": "failed=90,summary=14"})
 
     def put(self, name: str, status: str, title: str, ago: float, **more: Any) -> str:
         """One task with its events. `said`: its lines; `quiet`: seconds since the last one."""
@@ -133,6 +159,21 @@ class Scene:
             ctx = Ctx(self.rt, db, Actor(self.local, "local", is_admin=True, is_local=True))
             identity.create_api_key(ctx, "Night report", ["tasks:read", "tasks:write"])
             identity.create_api_key(ctx, "Dashboard in the hall", ["tasks:read"], self.now + timedelta(days=89))
+
+    def template(self) -> None:
+        """One of their own, used a few times."""
+        from webapp.core.context import Actor, Ctx
+        from webapp.task_templates import service as templates
+
+        said = templates.Given(
+            "Minutes of the harbour board", "summary", "The decisions of a meeting, and who has to do what.",
+            {"max_length": 180},
+            {"type": "object", "properties": {"max_length": {"maximum": 400}}, "required": ["urls"]},
+        )  # fmt: skip
+        with self.rt.unit() as db:
+            row = templates.create(Ctx(self.rt, db, Actor(self.local, "local", is_admin=True, is_local=True)), said)
+            row.usage_count = 14
+            self.ids["template"] = row.id
 
     def knowledge(self, url: str) -> None:
         """A collection as people fill it, through the API and by the real workers; a crawl that is under way."""
@@ -209,6 +250,28 @@ class Scene:
         made.raise_for_status()
         self.ids["summary"] = made.json()["id"]
         self._wait_done(self.ids["summary"])
+        self.manager(url)
+
+    def manager(self, url: str) -> None:
+        """What people do with their tasks: a second run, a link, a view, schedules."""
+        import requests
+
+        def post(path: str, **body: Any) -> Any:
+            made = requests.post(url + path, json=body, timeout=30)
+            made.raise_for_status()
+            return made.json()
+
+        again = post("/api/v1/utils/ai-tasks/", title="The fog bell, shorter", task_type="summary",
+                     task_config={"content": ESSAY, "max_length": 40})  # fmt: skip
+        self.ids["shorter"] = again["id"]
+        self._wait_done(self.ids["shorter"])
+        self.ids["task_shared"] = post(f"/api/v1/tasks/{self.ids['summary']}/share")["url"].rpartition("/")[2]
+        post("/api/v1/tasks/views", name="Failed summaries", filters={"status": "failed", "kind": "summary"})
+        for title, cron in (("The week in the log book", "0 9 * * 1"), ("What the harbour board says", "30 7 * * 1-5")):
+            kept = {"task_type": "summary", "task_config": {"content": ESSAY, "max_length": 60}, "cron": cron}
+            made = post("/api/v1/tasks/schedules", title=title, **kept)
+        post(f"/api/v1/tasks/schedules/{made['id']}/pause")
+        self.ids["schedule"] = made["id"]
 
     def archive(self) -> None:
         """What was done in the weeks before: a list of several pages."""

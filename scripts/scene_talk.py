@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from scripts.scene_table import ledger
 from tests.fakes import tiny_gguf
 from tests.fakes.openai_server import OpenAIServer, Piece
 from tests.fakes.small_site import SmallSite
@@ -40,6 +41,23 @@ The board may lower it for ships under repair [{winter}]. Ships that paint their
 north-west the water stands up to a metre above the table [{gates}]. The gates of the inner basin are closed when the gauge
 shows three metres and twenty [{gates}], so a ship that waits too long has to stay outside: at the outer buoy, with its
 bow to the wind, until the keeper has wound the clockwork once more and the bell is heard again""",
+}
+GUIDE = "How a harbour guides ships through fog"
+PLAN = """Title: How a harbour guides ships through fog
+When the bell is rung | How a ship knows where it is.
+What a ship pays for it | The winter fee, and who is let off."""
+SECTIONS = {
+    "When the bell is rung": """Fog is no surprise in a harbour that keeps a book of it. A ship that meets fog at the outer buoy waits
+until the bell is heard twice [{fog}]. That is all a captain has to know, and it fits on a card beside the wheel. Fog closes
+the entrance on about sixty days of a year, most of them in May and June [{fog}]. The bell was a gift of the king of a
+neighbouring country [{fog}]. Whoever hears it once counts to twenty and listens again before anything is decided on deck. The
+keeper of the north light wrote down every one of them for thirty-one years [{fog}]. So trust the bell, keep the lamp lit, and
+give the ship behind you the time that you would like to have.""",
+    "What a ship pays for it": """Safety has its price, but not for everybody. A ship that stays from November to March pays the winter
+fee [{winter}]. The board may lower it for ships under repair [{winter}]. The merchants of the town paid for the quay with a
+tax on salt and on fish [{winter}]. What is left goes into wick, oil and the spring of the clockwork, and nobody on the quay
+has complained about it for years. Ask at the office of the harbour master before the first of November, bring the papers of
+the ship, and the matter is settled in ten minutes.""",
 }
 QUESTIONS = "1. What is a fog bell?\n2. How often is a fog bell rung?\n3. Who winds the clockwork of a fog bell?"
 
@@ -91,6 +109,14 @@ class Outside:
             return _broken()
         if said.startswith("Topic:"):
             text = QUESTIONS
+        elif "ummar" in said and "<text-" in said:
+            text = _summed(said)
+        elif "Plan a text" in said:
+            text = PLAN
+        elif heading := next((one for one in SECTIONS if f"now, “{one}”" in said), ""):
+            return _steadily(
+                SECTIONS[heading].format(**{name: _number(said, words) for name, words in SOURCES.items()}), 0.001
+            )
         elif "hello" in said:
             text = "Hello from the quay, where the bell is quiet today and the lamp is trimmed."
         elif question in SAID:
@@ -113,13 +139,20 @@ def _first_source(shown: str) -> str:
     return f"{' '.join(sentences[0].split())} [1]." if sentences else "I do not know."
 
 
+def _summed(said: str) -> str:
+    """The first two sentences of each text, and one that nobody wrote."""
+    texts = re.findall(r"<text-\w+ [^>]*>\n(.*?)\n</text", said, re.S)
+    first = [" ".join(re.findall(r"[A-Z][^.\n]{20,}\.", text)[:2]) for text in texts]
+    return f"{' '.join(first)} Every harbour of the world keeps such a book today."
+
+
 def _pieces(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
 
-def _steadily(text: str) -> Iterator[Piece]:
+def _steadily(text: str, pace: float = PACE) -> Iterator[Piece]:
     for piece in _pieces(text):
-        yield PACE
+        yield pace
         yield piece
 
 
@@ -163,6 +196,7 @@ class Talk:
         self.wait(tried)
         self.wait(research)  # the comparison would store its pages first
         self.wait(self.comparison())
+        self.writing()
         self.pull()
 
     def post(self, path: str, **given: Any) -> dict[str, Any]:
@@ -224,6 +258,23 @@ class Talk:
     def comparison(self) -> str:
         urls = [self.out.web.url(path) for path in ("/wiki/Fog_bells", "/bells/clockworks.html")]
         return self.task("comparison", "content.analyze", urls=urls)
+
+    def writing(self) -> None:
+        """A text from the shelf with checked sentences, the outline there is without a model, questions to given pages, a
+        summary of two pages."""
+        shelf, urls = self.shelf, [self.out.web.url(path) for path in ("/wiki/Fog_bells", "/bells/clockworks.html")]
+        ends = [
+            self.task("written", "content_generation", topic=GUIDE, content_type="blog_post", length=230, tone="friendly",
+                      keywords=["fog", "harbour", "lamp", "compass"], collection_id=shelf),
+            self.task("digest", "content_generation", topic="the winter fee", content_type="article", engine="extractive",
+                      collection_id=shelf),
+            self.task("questions", "research", topic=TOPIC, engine="extractive", urls=[*urls, self.out.web.url("/gone.html")],
+                      questions=["How long does the clockwork of a fog bell run?", NOBODY]),
+            self.task("two_pages", "summary", urls=[*urls, self.out.web.url("/gone.html")], max_length=90),
+        ]  # fmt: skip
+        ends.append(self.task("table", "data_analysis", text=ledger()))
+        for one in ends:
+            self.wait(one)
 
     def tried(self) -> str:
         """By the form of the models page: programs have other ways."""

@@ -140,6 +140,13 @@
   }
 
   /* Morphing: one set of rules for pushes, polls and hx-swap="morph": what the reader opened, ticked or typed stays. */
+  /* Of two states of one thing, whether `next` is the earlier. Text that is being written moves no event: "claim.bytes" says how far it is. */
+  function older(next, now) {
+    const seq = (element) => Number(element.dataset.liveSeq) || 0;
+    if (seq(next) !== seq(now)) return seq(next) < seq(now);
+    const [a, b] = [next, now].map((element) => (element.dataset.liveText || "0.0").split(".").map(Number));
+    return a[0] && b[0] ? a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) : false;
+  }
   function morph(old, next) {
     /* Pushed fragments are drawn without a session: their forms take this page's token. */
     for (const input of $$('input[name="csrf_token"]', next)) input.setAttribute("value", $('meta[name="csrf-token"]').content);
@@ -149,17 +156,35 @@
         beforeNodeMorphed(from, to) {
           if (from.nodeType !== 1 || to.nodeType !== 1) return true;
           if (from.localName === "details" && to.localName === "details") to.open = from.open;
-          if (from.localName === "input" && from.type === "checkbox") {
+          if (from.localName === "input" && from.type === "checkbox" && !from.closest("#task-form")) {
             to.checked = from.checked;
             to.toggleAttribute("checked", from.checked);
           }
+          if (from.hasAttribute("data-kept") && from.childElementCount) return false; // fetched by its reader
+          if (from.localName === "textarea" && from.value !== from.defaultValue) to.value = from.value;
+          if (from !== old && from.dataset.liveTopic && from.dataset.liveTopic === to.dataset.liveTopic && older(to, from)) return false;
           if (from.hasAttribute("data-transport") && to.hasAttribute("data-transport")) return false;
           return true;
         },
       },
     });
   }
-  window.brainstem = { toast, morph, localise, duration };
+  window.brainstem = { toast, morph, older, localise, duration };
+
+  /* A push took the button away, or made another one of it, before its own answer came: htmx then knows no morph and would
+     put the answer into the card. Whether this was such an answer; what is news in it is shown. */
+  function afterPush({ elt, target, serverResponse }) {
+    if (!target?.dataset?.liveTopic || (elt.isConnected && elt.closest('[hx-swap="morph"]'))) return false;
+    const template = document.createElement("template");
+    template.innerHTML = serverResponse;
+    const next = template.content.querySelector(`#${CSS.escape(target.id)}`);
+    const here = document.getElementById(target.id);
+    if (next && here && !older(next, here)) {
+      morph(here, next);
+      htmx.process(document.getElementById(target.id));
+    }
+    return Boolean(next);
+  }
 
   if (window.htmx) {
     htmx.defineExtension("morph", {
@@ -183,6 +208,10 @@
       }
     });
     on("htmx:beforeSwap", (event) => {
+      if (event.detail.shouldSwap && afterPush(event.detail)) {
+        event.detail.shouldSwap = false;
+        return;
+      }
       /* An answer without the piece we asked for (signed out, deleted): show the real page instead. */
       const select = event.detail.elt.closest("[hx-select]")?.getAttribute("hx-select");
       if (!event.detail.shouldSwap || !select) return;
@@ -267,18 +296,21 @@
 
   /* Files: [data-drop] takes a dropped file; input[data-max-mb] and accept are checked before sending. */
   function checkFile(input) {
-    const file = input.files[0];
+    const files = [...input.files];
     const box = input.closest("[data-drop]");
     const label = box && $("[data-drop-text]", box);
     if (label) {
       label.dataset.empty ??= label.textContent.trim();
-      label.textContent = file ? `${file.name} · ${size(file.size)}` : label.dataset.empty;
+      const total = size(files.reduce((sum, file) => sum + file.size, 0));
+      label.textContent = files.length ? `${files.length > 1 ? `${files.length} files` : files[0].name} · ${total}` : label.dataset.empty;
     }
     const max = Number(input.dataset.maxMb);
     const kinds = input.accept.split(",").map((kind) => kind.trim().toLowerCase()).filter(Boolean);
     let problem = "";
-    if (file && max && file.size > max * 1048576) problem = `${file.name} is ${size(file.size)}; the limit is ${max} MB.`;
-    else if (file && kinds.length && !kinds.some((kind) => file.name.toLowerCase().endsWith(kind))) problem = `${file.name} is not one of ${kinds.join(", ")}.`;
+    for (const file of files) {
+      if (max && file.size > max * 1048576) problem = `${file.name} is ${size(file.size)}; the limit is ${max} MB.`;
+      else if (kinds.length && !kinds.some((kind) => file.name.toLowerCase().endsWith(kind))) problem = `${file.name} is not one of ${kinds.join(", ")}.`;
+    }
     fieldError(input, problem);
     return !problem;
   }
@@ -299,12 +331,12 @@
     box.classList.remove("is-dragging");
     const input = $('input[type="file"]', box);
     const one = new DataTransfer();
-    if (event.dataTransfer.files[0]) one.items.add(event.dataTransfer.files[0]);
+    for (const file of [...event.dataTransfer.files].slice(0, input.multiple ? undefined : 1)) one.items.add(file);
     input.files = one.files;
     checkFile(input);
   });
 
-  /* Panes: form[data-panes] sends only the pane that is shown, and asks for what is missing in it. */
+  /* Panes: form[data-panes] asks for what is missing in the pane that is shown, and sends no file of another one. */
   function leaveOut(field) {
     if (field.disabled) return;
     field.disabled = true;
@@ -313,18 +345,39 @@
   const hasValue = (field) => field.type === "file" ? field.files.length > 0 : field.value.trim() !== "";
   on("submit", (event) => {
     const form = event.target;
-    if (!form.matches("[data-panes]")) return;
+    if (!form.matches("[data-panes]") || event.submitter?.formNoValidate) return;
     const source = $('input[name="source"]:checked', form)?.value;
-    const field = $(`.pane-${source} :is(textarea, input)`, form);
-    const ask = { text: "Paste a text first.", urls: "Give at least one link.", file: "Choose a file first." }[source];
-    const good = !field || (hasValue(field) ? field.type !== "file" || checkFile(field) : (fieldError(field, ask), false));
+    const fields = $$(`.pane-${source} :is(textarea, input)`, form);
+    const kept = fields.some((field) => field.type === "checkbox" && field.checked);   /* files the form already has */
+    const asked = fields.filter((one) => one.type !== "checkbox" && one.type !== "hidden");
+    const field = asked.find(hasValue) || asked[0];
+    const ask = { text: "Give a text first.", urls: "Give at least one link.", file: "Choose a file first." }[source];
+    const good = !field || kept || (hasValue(field) ? field.type !== "file" || checkFile(field) : (fieldError(field, ask), false));
     if (!good) {
       event.preventDefault();
       event.stopImmediatePropagation();
       return field.focus();
     }
-    for (const other of $$(".pane :is(textarea, input)", form)) if (other !== field) leaveOut(other);
+    if (source !== "several") for (const other of $$('.pane input[type="file"]', form)) if (other !== field) leaveOut(other);
   }, true);
+
+  /* form[data-checked]: what the browser finds wrong is told like what the server finds; [data-json] must be JSON. */
+  on("invalid", (event) => {
+    const field = event.target;
+    if (!field.form?.matches("[data-checked]")) return;
+    event.preventDefault();
+    fieldError(field, field.validationMessage);
+    const closed = field.closest("details:not([open])");
+    if (closed) closed.open = true;
+    if ($(":invalid", field.form) === field) field.focus();
+  }, true);
+  on("input", (event) => {
+    const field = event.target;
+    if (!field.matches?.("[data-json]")) return;
+    let problem = "";
+    try { if (field.value.trim()) JSON.parse(field.value); } catch (error) { problem = `This is not JSON: ${error.message}`; }
+    field.setCustomValidity(problem);
+  });
 
   /* The composer: lines that are all links are sent as `urls`, anything else as `content`. */
   const LINK = /^https?:\/\/\S+$/i;

@@ -1,6 +1,7 @@
 /* Live pages: one channel per tab carries the fragments of everything on it.
 
-   An element that wants to be live has: id, data-live-topic ("task:<id>"), data-live-view ("row", "status", "answer"),
+   An element that wants to be live has: id, data-live-topic ("task:<id>"; "chat:<id>:<mark>" with the view "thread", which is told
+   to look when the conversation's mark is another), data-live-view ("row", "status", "answer", "thread"),
    data-live-seq (what it shows), data-live-text ("claim.bytes" of a text that is being written), data-live-poll (its own address), data-final ("true" ends it).
 
    The ladder, best first; each rung says the same things:
@@ -37,12 +38,6 @@
   const all = () => [...document.querySelectorAll("[data-live-topic]")];
   const live = () => all().filter((element) => element.dataset.final !== "true");
   const seqOf = (element) => Number(element.dataset.liveSeq) || 0;
-  /* Text that is being written moves no event: "claim.bytes" says how far it is. */
-  function older(next, now) {
-    if (seqOf(next) !== seqOf(now)) return seqOf(next) < seqOf(now);
-    const [a, b] = [next, now].map((element) => (element.dataset.liveText || "0.0").split(".").map(Number));
-    return a[0] && b[0] ? a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]) : false;
-  }
 
   function topics() {
     const lowest = new Map();
@@ -96,7 +91,7 @@
     template.innerHTML = html;
     const next = template.content.firstElementChild;
     if (!next || next.id !== id) return false;
-    if (older(next, old)) return true;
+    if (brainstem.older(next, old)) return true;
     const before = old.dataset.status;
     const wasFinal = old.dataset.final === "true";
     brainstem.morph(old, next);
@@ -104,9 +99,10 @@
     if (window.htmx) htmx.process(now);
     brainstem.localise(now);
     show(mode);
-    const { status, statusLabel, liveTitle, liveTopic, final } = now.dataset;
+    const { status, statusLabel, liveTitle, liveTopic, liveView, final } = now.dataset;
     if (status !== before) announce(`${liveTitle || "Task"}: ${statusLabel || status}`);
     now.dispatchEvent(new CustomEvent("live:update", { bubbles: true, detail: { topic: liveTopic, seq: seqOf(now) } }));
+    if (liveView === "thread") resync(); // with answers that are new to this page
     if (final === "true" && !wasFinal) {
       now.dispatchEvent(new CustomEvent("task:final", { bubbles: true, detail: { topic: liveTopic, status } }));
       resync();
@@ -118,6 +114,10 @@
   function gone(topic) {
     for (const element of all().filter((e) => e.dataset.liveTopic === topic)) {
       if (element.dataset.liveView === "row") element.remove();
+      else if (element.dataset.liveView === "thread") {
+        element.dataset.final = "true";
+        brainstem.toast("This conversation was deleted.", "warn");
+      }
       else if (element.dataset.liveView === "answer") lost(element);
       else {
         element.dataset.final = "true";

@@ -197,11 +197,13 @@ def swept_services(_swept_postgres: str) -> Iterator[Services]:
 
     from webapp.core import migrate
 
-    # The agents of the program stay, a person's go with their owner.
-    tables = [table.name for table in reversed(migrate.metadata().sorted_tables) if table.name != "agents"]
+    # What comes with the program stays, a person's goes with their owner.
+    seeded = ("agents", "task_templates")
+    tables = [table.name for table in reversed(migrate.metadata().sorted_tables) if table.name not in seeded]
     with psycopg.connect(f"{PG}/{_swept_postgres}", options="-c lock_timeout=5000") as connection:
         for table in tables:
             connection.execute(f'DELETE FROM "{table}"')
+        connection.execute("UPDATE task_templates SET usage_count = 0")
     with _own_redis() as redis_url:
         yield Services(f"{PG}/{_swept_postgres}", redis_url)
 

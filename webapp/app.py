@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from flask import Flask, Response, request
 from jinja2 import Template
 from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
+from markupsafe import Markup, escape
 
 from webapp import __version__, areas, identity, runtime
 from webapp.core import logs
@@ -62,7 +64,7 @@ def create_app(rt: Runtime | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config.update(
-        MAX_CONTENT_LENGTH=rt.settings.max_upload_mb * 2**20 + 2**20,
+        MAX_CONTENT_LENGTH=rt.settings.largest_upload_mb * 2**20 + 2**20,
         MAX_FORM_MEMORY_SIZE=4 * 2**20,
         MAX_FORM_PARTS=600,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
@@ -105,12 +107,17 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
 
 def _for_templates(app: Flask) -> None:
     app.jinja_env.globals.update(dom_id=dom_id, app_version=__version__, transport_hint="")
-    app.jinja_env.filters.update(timeago=timeago, duration=duration)
+    app.jinja_env.filters.update(timeago=timeago, duration=duration, breakable=breakable)
     draw.install(app)
 
     @app.template_global()
     def navigation(is_admin: bool) -> list[dict[str, Any]]:
         return areas.menu(app.view_functions, request.endpoint or "", is_admin)
+
+
+def breakable(name: object) -> Markup:
+    """A name made of parts, such as a model's: where there is no room it breaks behind one of them."""
+    return Markup(re.sub(r"([-_/:@.]+)(?=\w)", r"\1<wbr>", str(escape(name))))
 
 
 def timeago(at: datetime | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from webapp import __version__
+from webapp.administration.cli import quotas, retention, users
 from webapp.core import lifeline
 from webapp.engines.cli import models
 from webapp.knowledge.cli import reindex
@@ -132,11 +133,12 @@ def routes() -> None:
 
 @main.command()
 def plugins() -> None:
-    """Task kinds: where each comes from and whether it loads."""
+    """Task kinds and channels of notifications: where each comes from and whether it loads."""
+    from webapp.notifications.channels import channels
     from webapp.tasks.kinds import kinds
 
     kinds.add_setting(load().plugins)
-    for info in kinds.info():
+    for info in (*kinds.info(), *channels.info()):
         click.echo(f"{info.name:28} {info.origin:20} {info.path:44} {info.error or 'ok'}")
 
 
@@ -168,6 +170,9 @@ def set_password(username: str, password: str) -> None:
 
 main.add_command(models)
 main.add_command(ops)
+main.add_command(users)
+main.add_command(quotas)
+main.add_command(retention)
 main.add_command(reindex)
 main.add_command(ingest)
 main.add_command(mcp)

@@ -21,6 +21,7 @@ from webapp.core.bus import Bell, Bus, MemoryBus, RedisBus
 from webapp.core.chroma import Absent, Server
 from webapp.core.chroma_apart import FolderApart
 from webapp.core.db import make_engine, make_sessions, unit_of_work
+from webapp.core.foreground import Foreground
 from webapp.core.limits import Limits, MemoryLimits, RedisLimits
 from webapp.core.sender import RedisSender
 from webapp.core.streams import MemoryStreams, RedisStreams, Streams
@@ -46,6 +47,7 @@ class Runtime:
     wake: Callable[[str, str], None]  # queue, task id
     depth: Callable[[str], int]  # messages waiting on a queue
     roles: tuple[str, ...]  # worker roles that run as processes of their own; () when inside the web process
+    foreground: Foreground = field(default_factory=Foreground)
     stopping: threading.Event = field(default_factory=threading.Event)
     closers: list[Callable[[], None]] = field(default_factory=list)
     _kept: dict[str, Any] = field(default_factory=dict)

@@ -39,6 +39,7 @@ class Option:
     help: str
     secret: bool = False
     check: Callable[[Any], str | None] | None = None
+    live: bool = False  # an administrator may change it while the program runs (core/stored.py)
 
 
 def _bool(text: str) -> bool:
@@ -95,9 +96,24 @@ def _addresses(value: tuple[str, ...]) -> str | None:
     return f"holds {wrong[0]!r}, which is no address" if wrong else None
 
 
+def _sender(value: str) -> str | None:
+    fits = re.fullmatch(r"(?:[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)", value)
+    return None if fits else "is no address such as Brainstem <brainstem@example.org>"
+
+
 def _plugin_paths(value: tuple[str, ...]) -> str | None:
     wrong = [spec for spec in value if not re.fullmatch(r"[^=\s]+=[\w.]+:[\w.]+", spec)]
     return f"holds {wrong[0]!r}, which is not name=module:object" if wrong else None
+
+
+def _mb_by_ending(value: tuple[str, ...]) -> str | None:
+    wrong = [one for one in value if not re.fullmatch(r"[a-z0-9]{1,10}=\d{1,4}", one)]
+    return f"holds {wrong[0]!r}, which is not a type with MB, such as csv=200" if wrong else None
+
+
+def _days_by_name(value: tuple[str, ...]) -> str | None:
+    wrong = [one for one in value if not re.fullmatch(r"[a-z][\w.]{0,63}=\d{1,5}", one)]
+    return f"holds {wrong[0]!r}, which is not a status or kind with days, such as failed=90" if wrong else None
 
 
 def _embedders(value: tuple[str, ...]) -> str | None:
@@ -141,6 +157,8 @@ OPTIONS: tuple[Option, ...] = (
          check=_one_of("DEBUG", "INFO", "WARNING", "ERROR")),
     _opt("log_format", str, "auto", "json, text, or auto: text on a terminal.", check=_one_of("auto", "json", "text")),
     _opt("max_upload_mb", int, 25, "Largest upload, in MB.", check=_between(1, 2048)),
+    _opt("upload_limits", _csv, (), "Other limits for a type of file, in MB, such as csv=200,pdf=50; 0 takes none of that type."
+         " A proxy in front has a limit of its own.", check=_mb_by_ending),
     _opt("max_body_kb", int, 1024, "Largest request body that is not an upload, in KB.", check=_between(16, 65536)),
     _opt("rate_limit", str, "600/minute", "Requests of one user to the API, such as 600/minute.", check=_rate),
     _opt("login_rate_limit", str, "10/minute", "Login tries of one address and of one account name.",
@@ -165,7 +183,23 @@ OPTIONS: tuple[Option, ...] = (
          check=_at_least(1)),
     _opt("max_crashes", int, 3, "After so many lost workers a task is put aside as a dead letter.", check=_at_least(1)),
     _opt("retention_days", int, 30, "Finished tasks older than this are deleted daily; 0 keeps them.",
-         check=_at_least(0)),
+         check=_between(0, 36500), live=True),
+    _opt("retention_tasks", _csv, (), "Other days for a status or a kind of task, such as failed=90,summary=7; a kind comes"
+         " before a status.", check=_days_by_name, live=True),
+    _opt("retention_conversations_days", int, 0, "Conversations that nobody wrote in for so long are deleted daily, but for"
+         " pinned and shared ones; 0 keeps them.", check=_between(0, 36500), live=True),
+    _opt("retention_files_days", int, 30, "Uploads older than this are deleted daily; 0 keeps them.",
+         check=_between(0, 36500), live=True),
+    _opt("retention_logs_days", int, 0, "Logs of finished tasks older than this are deleted daily; 0 keeps them as long as"
+         " the task.", check=_between(0, 36500), live=True),
+    _opt("quota_open_tasks", int, 100, "Tasks of one person that wait or run at a time; 0 is no limit. Administrators have"
+         " no quotas unless they are given some.", check=_between(0, 10**9), live=True),
+    _opt("quota_tasks_per_day", int, 2000, "Tasks one person may start in a day (UTC); 0 is no limit.",
+         check=_between(0, 10**9), live=True),
+    _opt("quota_stored_mb", int, 2048, "Uploads one person may have stored, in MB; 0 is no limit.",
+         check=_between(0, 10**9), live=True),
+    _opt("quota_tokens_per_day", int, 2_000_000, "Tokens that language models read and write for one person in a day (UTC);"
+         " 0 is no limit.", check=_between(0, 10**12), live=True),
     _opt("models_dir", str, "", "Folder of GGUF model files. Empty: HOME/models."),
     _opt("model", str, "", "The language model used where nobody chose one, such as ggml:tinyllama.gguf or "
          "openai:llama3@ollama. Empty: the first that can be used."),
@@ -184,7 +218,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("hub_url", str, "https://huggingface.co", "Where `brainstem models pull` finds GGUF files: Hugging Face or a mirror.",
          "HF_ENDPOINT", "BRAINSTEM_HUB_URL", check=_http_url),
     _opt("hub_token", str, "", "Token for models one has to ask for.", "HF_TOKEN", "BRAINSTEM_HUB_TOKEN", secret=True),
-    _opt("model_threads", int, 0, "Processor threads of a local model; 0 is one per core, at most 8.",
+    _opt("model_threads", int, 0, "Processor threads of a local model; 0 is one per core, at most 8, and fewer while other work wants the cores.",
          check=_between(0, 256)),
     _opt("model_context", int, 4096, "Most tokens of a local model's window, prompt and answer together.",
          check=_between(256, 1_048_576)),
@@ -208,6 +242,13 @@ OPTIONS: tuple[Option, ...] = (
          "CHROMA_URL", "BRAINSTEM_CHROMA_URL", secret=True),
     _opt("alert_url", str, "", "Where alerts for administrators are POSTed as JSON (a chat service's webhook). Empty: to the log only.",
          check=_http_url, secret=True),
+    _opt("smtp_host", str, "", "Mail server for notifications by e-mail. Empty: no mail is sent."),
+    _opt("smtp_port", int, 587, "Its port.", check=_between(1, 65535)),
+    _opt("smtp_tls", str.lower, "starttls", "starttls, tls (from the first byte, usually port 465) or none.",
+         check=_one_of("starttls", "tls", "none")),
+    _opt("smtp_user", str, "", "User name there. Empty: no login."),
+    _opt("smtp_password", str, "", "Password there.", secret=True),
+    _opt("smtp_from", str, "Brainstem <brainstem@localhost>", "Sender of these mails.", check=_sender),
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),
@@ -247,6 +288,16 @@ class Settings:
     @property
     def home_dir(self) -> Path:
         return Path(self.home).expanduser()
+
+    @property
+    def largest_upload_mb(self) -> int:
+        """Of any type."""
+        return max([self.max_upload_mb, *(int(one.partition("=")[2]) for one in self.upload_limits)])
+
+    def upload_mb(self, ending: str) -> int:
+        """Of files that end so (`.csv`); 0: none of them."""
+        given = dict(one.split("=", 1) for one in self.upload_limits)
+        return int(given.get(ending.lstrip("."), self.max_upload_mb))
 
     def threads_of(self, queue: str) -> int:
         return int(dict(part.split("=", 1) for part in self.worker_threads).get(queue, "1"))

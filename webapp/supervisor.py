@@ -47,11 +47,13 @@ def up(settings: Settings) -> int:
 
 
 def ensure_schema(rt: Runtime, patience: float = 60.0) -> None:
-    """Migrate, and keep the agents of the program; a database that is only starting is waited for."""
+    """Migrate, and keep the agents and templates of the program; a database that is only starting is waited for."""
     from webapp.agents import service as agents
+    from webapp.task_templates import service as task_templates
 
     _migrate(rt, patience)
     agents.ensure_seeded(rt)
+    task_templates.ensure_seeded(rt)
 
 
 def _migrate(rt: Runtime, patience: float) -> None:

@@ -21,7 +21,8 @@ from tests.live.kinds import PLUGINS
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
 PATIENCE = 20_000  # ms; a machine may be busy with other tests
-ENV = {"BRAINSTEM_PLUGINS": PLUGINS, "BRAINSTEM_RATE_LIMIT": "100000/minute", "BRAINSTEM_GRACE_SECONDS": "1",
+FORMS = "everything=tests.tasks.test_forms:KIND"  # a kind with a field of every type
+ENV = {"BRAINSTEM_PLUGINS": f"{PLUGINS},{FORMS}", "BRAINSTEM_RATE_LIMIT": "100000/minute", "BRAINSTEM_GRACE_SECONDS": "1",
        "BRAINSTEM_LOGIN_RATE_LIMIT": "1000/minute"}  # fmt: skip
 
 # Wraps WebSocket so that a test can take it away: a real handshake then fails at an address that is not there.

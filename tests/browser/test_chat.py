@@ -180,6 +180,46 @@ def test_branches_by_rewording_and_by_another_answer(tab: Watched, model: OpenAI
     expect(page.locator(".chat-answer")).to_have_count(1)
 
 
+@pytest.mark.parametrize("sockets", [True, False], ids=["websocket", "polling"])
+def test_a_second_tab_follows(
+    tab: Watched, make_tab: Callable[..., Watched], chat: Server, model: OpenAIServer, sockets: bool
+) -> None:
+    """What is asked, reworded, chosen and deleted in one tab shows in the other; what is typed there stays."""
+    page = tab.open("/chat")
+    ask(page)
+    done(page)
+    other = make_tab(chat, context=page.context)
+    if not sockets:
+        other.allowed.append("WebSocket|ERR_|taken-away")
+        other.page.add_init_script(NO_SOCKETS + "localStorage.setItem('no-sockets', '1'); delete window.EventSource;")
+    second = other.open(page.url.removeprefix(tab.url))
+    expect(second.locator("[data-transport]").first).to_have_text("Live" if sockets else "Polling")
+    second.locator("[data-edit] summary").first.click()
+    second.locator("[data-edit] textarea").first.fill("typed, but not sent")
+    second.locator("#ask").fill("a draft")
+    gate = Gate()
+    model.say("one ", gate, "two")
+    ask(page, "And who paid for it?")
+    expect(second.locator(".chat-question")).to_have_count(2)
+    expect(second.locator("[data-said]").last).to_have_text("And who paid for it?")
+    expect(answer(second)).to_contain_text("one")
+    assert gate.reached.wait(PATIENCE / 1000)
+    expect(second.locator("[data-stop]")).to_be_visible()
+    gate.open.set()
+    expect(answer(second)).to_have_attribute("data-status", "done")
+    expect(second.locator("[data-edit] textarea").first).to_have_value("typed, but not sent")
+    expect(second.locator("#ask")).to_have_value("a draft")
+    answer(page).get_by_role("button", name="Write another answer").click()
+    expect(second.locator(".chat-answer .chat-places .num").last).to_have_text("2/ of 2")
+    page.get_by_role("button", name="Branch before").last.click()
+    expect(second.locator(".chat-answer .chat-places .num").last).to_have_text("1/ of 2")
+    ident = page.url.rpartition("/")[2]
+    assert requests.delete(f"{chat.url}/api/v1/conversations/{ident}", timeout=15).status_code < 300
+    expect(second.locator(".toast").last).to_contain_text("This conversation was deleted")
+    other.allowed.append("404")
+    tab.allowed.append("404")
+
+
 def test_the_next_question_is_typed_meanwhile_and_sent_at_the_end(tab: Watched, model: OpenAIServer) -> None:
     gate = Gate()
     model.say(SAID[0], gate, *SAID[1:])

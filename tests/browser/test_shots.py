@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT, missing
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PAGES = ("/", "/tasks", "/tasks/new", "/profile", "/profile/keys", "/login", "/ui", "/nowhere", "@running", "@failed",
+PAGES = ("/", "/tasks", "/tasks/new", "/tasks/new?kind=summary", "/profile", "/profile/keys", "/login", "/ui", "/nowhere", "@running", "@failed",
          "@summary", "/monitor/", "/monitor/workers", "/monitor/dead-letters", "@letter", "/monitor/schedules",
          "/monitor/schedules/health", "/monitor/audit", "/monitor/database/", "/monitor/database/tasks", "/admin/",
          "@crashed", "/system", "/logs", "/knowledge", "@collection", "@empty", "@document", "@citation", "@crawling", "@crawled",

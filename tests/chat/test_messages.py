@@ -335,3 +335,13 @@ def test_tried_again_it_is_by_what_was_chosen_since(talk: Talk) -> None:
     row = talk.message(answer)
     assert (row.state, row.content, row.task_id == second != first) == ("done", "Now it works.", True)
     assert row.route["changed"] == [{"what": "engine", "before": "openai:gone@lab", "now": "extractive"}]
+
+
+def test_a_model_that_writes_slowly_is_seen_to_write(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word in the task for half a minute a page calls it stalled."""
+    monkeypatch.setattr("webapp.core.streams.NOTE_EVERY", 0.0)
+    monkeypatch.setattr("webapp.chat.kind.SAY_EVERY", 0.0)
+    talk.pen.script = streaming("Bees ", "dance ", "slowly.")
+    _, _, _, task_id = talk.ask()
+    said = [event.message for event in talk.lab.events(task_id)]
+    assert "Writing the answer: 3 words so far" in said

@@ -179,7 +179,8 @@ def test_whatever_has_a_name_stays_text(site: Site, browser: Any, pen: Pen) -> N
 def test_polling_stops_when_the_answer_is_there(site: Site, browser: Any) -> None:
     path = browser.post("/chat", data={"text": "Later?"}).location
     page = browser.get(path).text
-    [poll] = re.findall(r'data-live-poll="([^"]+)"', page)
+    thread, poll = re.findall(r'data-live-poll="([^"]+)"', page)
+    assert browser.get(thread).status_code == 204, "the branch is as the page has it"
     before = browser.get(poll)
     assert before.status_code == 200
     site.lab.run_all("interactive")

@@ -12,6 +12,7 @@ from tests.fakes.site import Site, filled, name_of, routes
 from webapp.core.context import Actor
 from webapp.identity.service import SCOPES
 from webapp.tasks import live
+from webapp.tasks.live_page import PageFeed
 
 HTTP = [route for route in routes() if route.method != "WS"]
 SOCKETS = [route for route in routes() if route.method == "WS"]
@@ -21,6 +22,8 @@ OPEN = {
     ("GET", "/api/v1/health"), ("GET", "/api/v1/ready"), ("GET", "/api/v1/agent-service/health"),
     ("POST", "/api/auth/token/"), ("POST", "/api/auth/token/refresh/"), ("POST", "/api/auth/register/"),
     ("GET", "/shared/<token>"), ("GET", "/shared/<token>/<answer>/sources/<number>"),  # the token is the lock
+    ("GET", "/shared/task/<token>"),
+    ("GET", "/invite/<token>"), ("POST", "/invite/<token>"),
     ("GET", "/login"), ("POST", "/login"), ("POST", "/logout"), ("GET", "/register"), ("POST", "/register"),
     ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/redoc"), ("GET", "/docs/assets/<name>"),
     # The anonymous see ownerless things only (contract C05).
@@ -30,6 +33,7 @@ OPEN = {
                                                   "sessions/<session_id>/stats", "templates", "models")),
     # The names of models, no key and no address of a server: documented without credentials (002:1757-1760).
     *(("GET", f"/api/v1/ollama/{part}") for part in ("models", "models/names", "health")),
+    ("POST", "/api/v1/integration/hooks/<hook_id>/receive"),  # the signature is the lock
     # The machine in numbers: documented without credentials, and about nobody.
     ("GET", "/api/v1/system/info"), ("GET", "/api/v1/system/metrics"),
     *(("GET", f"/api/v1/system/metrics/{part}") for part in ("cpu", "memory", "disk", "network", "gpu", "load", "swap")),
@@ -37,6 +41,7 @@ OPEN = {
 
 # Of an id that nobody has Omeruta's clients expect what Celery says, and of a stranger's the same (contract 4.2).
 PENDING = {"/api/agents/async/status/<task_id>/"}
+SIGNED = {"/api/v1/integration/hooks/<hook_id>/receive"}  # without a signature it does not say what is there
 NOT_OPEN = [route for route in HTTP if route.auth not in ("public", "optional")]
 WITH_ID = [route for route in HTTP if "_id>" in route.path]
 
@@ -85,7 +90,8 @@ def test_the_open_doors_are_those_of_the_list() -> None:
 def test_a_route_that_changes_things_needs_more_than_reading() -> None:
     weak = {name_of(r) for r in HTTP if r.method != "GET" and r.auth.endswith(":read")}
     # The first notes what its own reader has seen; the others read, their questions being too long for an address.
-    reading = {"knowledge/search", "semantic/search", "semantic/chunk", "models/select"}
+    reading = {"knowledge/search", "semantic/search", "semantic/chunk", "models/select", "utils/validate-task-config/",
+               "tasks/wish"}  # fmt: skip
     posts = {"POST /looked", "POST /api/knowledge-base/search/", *(f"POST /api/v1/{path}" for path in reading)}
     assert weak <= posts
 
@@ -173,6 +179,12 @@ class Belongings:
         self.key_id = made.json["id"]
         self.session_id = client.get("/api/auth/sessions/").json[0]["id"]
         self.user_id = alice.id
+        template = {"name": "template of alice", "task_type": "test.script"}
+        self.template_id = client.post("/api/v1/utils/ai-task-templates/", json=template).json["id"]
+        text = {"task_type": "summary", "task_config": {"content": "words of alice"}, "title": "alice's"}
+        self.schedule_id = client.post("/api/v1/tasks/schedules", json={**text, "cron": "0 9 * * 1"}).json["id"]
+        view = {"name": "alice's", "filters": {"q": "alice"}}
+        self.view_id = client.post("/api/v1/tasks/views", json=view).json["id"]
         self.knowledge = self._knowledge(client)
         crawl = client.post("/api/crawler/jobs/", json={"url": "https://alice.example/", "name": "crawl of alice"}).json
         self.crawl_id = crawl["id"]
@@ -184,6 +196,25 @@ class Belongings:
         self.chat_id = client.post("/api/v1/chat/sessions", json={"title": "chat of alice"}).json["id"]
         named = {"message": "A question of alice?", "conversation_id": "chat-of-alice"}
         assert client.post("/api/agents/async/chat_async/", json=named).status_code == 200
+        self.told = self._told(client)
+
+    def _told(self, client: Any) -> dict[str, str]:
+        """Webhooks both ways, a delivery, a channel and a notification."""
+        from webapp.core.context import Ctx
+        from webapp.notifications import service as notifications
+
+        api, url = "/api/v1/integration", "https://alice.example/hook"
+        endpoint = client.post(f"{api}/webhooks/subscribe", json={"url": url, "events": ["*"]}).json["id"]
+        hook = client.post(f"{api}/hooks", json={"name": "hook of alice", "task_type": "test.script"}).json["id"]
+        test = client.post(f"{api}/webhooks/{endpoint}/test").json["delivery_id"]
+        with self.site.rt.unit() as db:
+            alice = self.site.cast.alice
+            notifications.notify(db, str(alice.id), "failed", "told to alice", key="one")
+            ctx = Ctx(self.site.rt, db, alice)
+            note = notifications.list_(ctx).items[0].id
+            channel = notifications.add_channel(ctx, "slack", "desk of alice", {"url": url}).id
+        return {"subscription_id": endpoint, "endpoint_id": endpoint, "hook_id": hook, "delivery_id": test,
+                "notification_id": note, "channel_id": channel}  # fmt: skip
 
     def _knowledge(self, client: Any) -> dict[str, str]:
         """A collection with a source and a cited document."""
@@ -200,8 +231,10 @@ class Belongings:
         """The route with alice's ids; both states of a task."""
         session_id = self.chat_id if "/chat/" in route.path else self.session_id
         ids = {"file_id": self.file_id, "key_id": self.key_id, "session_id": session_id, "user_id": self.user_id,
+               "schedule_id": self.schedule_id, "view_id": self.view_id,
                "job_id": self.crawl_id, "crawl_id": self.crawl_id, "page_id": self.page_id, "message_id": self.message_id,
-               "conversation_id": self.conversation_id, "number": "1", **self.knowledge}  # fmt: skip
+               "conversation_id": self.conversation_id, "number": "1", "template_id": self.template_id,
+               **self.knowledge, **self.told}  # fmt: skip
         if route.path.startswith("/api/agents/"):
             ids["conversation_id"] = "chat-of-alice"
         return [filled(route.path, task_id=task, **ids) for task in (self.done, self.waiting)]
@@ -231,7 +264,9 @@ def _stream(data: bytes) -> Any:
 BODIES = {
     "AiTaskIn": {"task_type": "test.script", "task_config": {}, "title": "taken"},
     "AiTaskPatch": {"title": "taken"},
-    "UserActiveIn": {"is_active": False},
+    "TemplateIn": {"name": "taken", "task_type": "test.script"},
+    "TemplatePatch": {"name": "taken"},
+    "UserPatchIn": {"is_active": False},
     "CollectionPatch": {"name": "taken"},
     "ShareIn": {"username": "charlie"},
     "SourceIn": {"kind": "text", "text": "words of mine"},
@@ -267,6 +302,8 @@ def test_a_strangers_id_is_no_id_at_all(calm_both: Site, route: Any) -> None:
         if route.auth == "admin" and who is site.cast.root:
             continue  # accounts are an administrator's business
         expected = 403 if route.auth == "admin" else 200 if route.path in PENDING else 404
+        if route.path in SIGNED:
+            expected = 401
         for path in alices.paths(route):
             with site.unchanged(path):
                 answer = call(site, route, path, who)
@@ -363,9 +400,9 @@ def test_sockets_show_a_stranger_nothing(site: Site) -> None:
             topic, draw = f"task:{alices.waiting}@row@0", site.app.extensions["draw"]
             if who is ANONYMOUS:
                 with pytest.raises(Unauthorized):
-                    live.PageFeed(hub, ctx, topic, draw, "websocket")
+                    PageFeed(hub, ctx, topic, draw, "websocket")
             else:
-                page = live.PageFeed(hub, ctx, topic, draw, "websocket")
+                page = PageFeed(hub, ctx, topic, draw, "websocket")
                 assert page.render(site.rt, site.lab.row(alices.waiting), []) == []
             logs = live.LogFeed(hub, ctx, task_id=None, level=None, agent_id=None)
             row, events = site.lab.row(alices.waiting), site.lab.events(alices.waiting)

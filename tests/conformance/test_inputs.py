@@ -47,7 +47,18 @@ RAW: dict[str, bytes] = {
 MAY_PASS = {"utf-16", "pretends to be an upload", "repeated key, nested"}
 
 SAMPLES: dict[str, dict[str, Any]] = {
+    "LimitIn": {"limit": 3},
+    "SettingsIn": {"values": {"quota_open_tasks": "50"}},
     "AiTaskIn": {"title": "x", "task_type": "test.script", "task_config": {}, "priority": "low"},
+    "TemplateIn": {
+        "name": "x",
+        "task_type": "test.script",
+        "description": "x",
+        "default_config": {},
+        "config_schema": {},
+        "is_active": True,
+    },
+    "CheckIn": {"task_type": "test.script", "task_config": {}, "template_id": None},
     "AiTaskPatch": {"title": "x", "task_config": {}, "priority": "low"},
     "BulkIn": {"action": "cancel", "ids": ["x"]},
     "TokenIn": {"username": "x", "password": "x"},
@@ -85,7 +96,7 @@ PATHS = [
 ]
 PAGE_ARGS = {
     "/tasks": ["q", "status", "kind", "priority", "from", "to", "cursor", "x"],
-    "/tasks/new": ["content", "urls", "title"],
+    "/tasks/new": ["content", "urls", "title", "kind"],
     "/live/stream": ["topics"],
     "/login": ["next"],
     "/": ["x"],
@@ -305,9 +316,13 @@ def test_ids_that_are_none(calm_both: Site, route: Any) -> None:
         answer = client.open(path, method=route.method, **sent)
         check(answer, route, text)
         # A form's page may say it on the page it leads back to.
-        assert answer.status_code in (400, 404, 303 if route.page and route.method == "POST" else 404), path[:80]
+        without = {401, 404} if route.path in SIGNED else {404}
+        assert answer.status_code in {400, *without} | ({303} if route.page and route.method == "POST" else set()), (
+            path[:80]
+        )
 
 
+SIGNED = {"/api/v1/integration/hooks/<hook_id>/receive"}  # without a signature it does not say what is there
 HEADERS = [
     *({"Last-Event-ID": value} for value in ("²", "-1", "9" * 5000, "x", "9" * 18, " 1", "1e3", "0x1")),
     *({"Idempotency-Key": value} for value in ("²", "x" * 201, " ", "a b", "'--")),

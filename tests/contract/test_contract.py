@@ -66,7 +66,7 @@ def test_a_fixed_path_does_not_disappear(row: dict[str, str]) -> None:
     assert (method, norm(row["path"])) in {(route.method, norm(route.path)) for route in routes()}
 
 
-@pytest.mark.parametrize("area", ["auth", "health", "logs", "omeruta"])
+@pytest.mark.parametrize("area", ["auth", "eceee", "health", "logs", "omeruta"])
 def test_whole_areas_are_there(site: Site, shared: Path, tmp_path: Path, area: str) -> None:
     """The checker that came with the documents."""
     script = shared / "contract" / "check_contract.py"

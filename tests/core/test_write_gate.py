@@ -19,7 +19,7 @@ COUNT = "UPDATE schedules SET last_at = COALESCE(last_at, 0) + 1 WHERE name = 'g
 def counted(rt: Runtime) -> Runtime:
     with rt.engine.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO schedules (id, name, kind, params, enabled) VALUES ('g', 'gate', 'summary', '{}', 0)"
+            "INSERT INTO schedules (id, name, kind, params, enabled, title, rank, notify) VALUES ('g', 'gate', 'summary', '{}', 0, '', 2, 0)"
         )
     return rt
 

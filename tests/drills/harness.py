@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from webapp.tasks.models import FINAL  # noqa: E402
 FULL = os.environ.get("DRILL_FULL", "") not in ("", "0")
 SEED = int(os.environ.get("DRILL_SEED") or random.SystemRandom().randrange(1, 10**9))
 REPORT = os.environ.get("DRILL_REPORT")
+REPORT_ONLY = os.environ.get("DRILL_FIGURES") == "report" and not FULL
 
 
 def scaled(full: int, small: int) -> int:
@@ -92,9 +94,20 @@ def until(condition: Callable[[], Any], seconds: float, what: str, *, every: flo
         time.sleep(every)
 
 
+class FigureMissed(UserWarning):
+    """A figure that a run was only asked to report."""
+
+
 def within(measured: float, figure: float, what: str) -> None:
-    """Assert a figure. A short run that misses it asks how slow the machine is right now; a full run does not."""
+    """Assert a figure. A short run that misses it asks how slow the machine is right now; a full run does not.
+
+    With DRILL_FIGURES=report a miss is a warning: on a machine of somebody else's, seconds prove nothing, and what a
+    drill is about (nothing lost, nothing doubled) is asserted beside them.
+    """
     if measured <= figure:
+        return
+    if REPORT_ONLY:
+        warnings.warn(f"{what}: {measured:.3f}, asked for {figure:g}", FigureMissed, stacklevel=2)
         return
     factor = 1.0 if FULL else machine_factor()
     print(f"\n[{what}] {measured:.2f} is beyond {figure:.2f}; this machine is {factor:.1f} times as slow as a calm one")

@@ -287,8 +287,14 @@ def test_a_child_that_hangs_ends_at_the_time_limit(rt: Runtime) -> None:
             frozen.append(time.monotonic())
             os.kill(engine.status()["pid"], signal.SIGSTOP)
 
-    with pytest.raises(TaskTimedOut):
-        service.generate(rt, "", ask("Hello", max_tokens=10_000, temperature=1.0), on_text=freeze, timeout=3.0)
+    for _ in range(5):  # random weights may say the end, or fill the context, before the signal is there
+        frozen.clear()
+        try:
+            service.generate(rt, "", ask("Hello", max_tokens=10_000, temperature=1.0), on_text=freeze, timeout=3.0)
+        except TaskTimedOut:
+            break
+    else:
+        pytest.fail("it never ended at its time limit")
     assert time.monotonic() - frozen[0] < 10
 
 

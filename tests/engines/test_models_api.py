@@ -72,6 +72,7 @@ def test_figures_and_one_model(stocked: Any) -> None:
         ({"max_tokens": 8000}, "openai:large@lab", "window of 32,768"),
         ({"priority": "quality"}, "openai:large@lab", "largest window"),
         ({"requirements": {"vision_capable": True}}, "openai:llava@lab", "no other model"),
+        ({"task_type": "image_captioning"}, "openai:llava@lab", "no other model"),
         ({"requirements": {"min_performance_score": 0.9}}, "openai:small@lab", "succeeded"),
     ],
 )

@@ -154,7 +154,7 @@ def test_importing_is_cheap() -> None:
     heavy = "{'numpy', 'trafilatura', 'lxml', 'bs4', 'pypdf', 'docx', 'charset_normalizer', 'puremagic'}"
     code = (
         "import sys, webapp.extraction.service, webapp.extraction.files, webapp.extraction.html\n"
-        "import webapp.summaries.lexrank, webapp.summaries.sentences\n"
+        "import webapp.summaries.lexrank, webapp.core.sentences\n"
         f"assert not {heavy} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -14,7 +14,7 @@ from tests.conftest import Cast, make_cast
 from tests.fakes.lab import Lab
 from webapp.core.context import ANONYMOUS, Actor
 from webapp.core.db import utcnow
-from webapp.core.errors import NotFound, StorageFull
+from webapp.core.errors import NotFound, StorageFull, TooLarge, UnsupportedMedia
 from webapp.files import service
 from webapp.files.models import Upload
 from webapp.runtime import Runtime
@@ -97,3 +97,27 @@ def test_a_user_who_goes_takes_the_files_rows_along(lab: Lab, people: Cast) -> N
     keep(lab, people.alice)
     lab.sql("DELETE FROM users WHERE id = :id", id=people.alice.id)
     assert lab.count("uploads") == 0
+
+
+def test_each_type_may_have_a_limit_of_its_own(make_rt: Any) -> None:
+    """M064"""
+    rt = make_rt(BRAINSTEM_MAX_UPLOAD_MB="2", BRAINSTEM_UPLOAD_LIMITS="md=1,html=3,pdf=0")
+    lab, alice = Lab(rt), make_cast(rt).alice
+    megabyte = b"x" * 2**20
+    assert rt.settings.largest_upload_mb == 3
+    for name, size, fits in (
+        ("a.txt", 2, True),
+        ("a.md", 1, True),
+        ("a.MD", 2, False),
+        ("a.html", 3, True),
+        ("a.txt", 3, False),
+    ):
+        if fits:
+            keep(lab, alice, megabyte * size, name)
+            continue
+        with pytest.raises(TooLarge):
+            keep(lab, alice, megabyte * size, name)
+    with pytest.raises(UnsupportedMedia):
+        keep(lab, alice, b"%PDF-", "a.pdf")
+    assert lab.count("uploads") == 3
+    assert len(service.blobs(rt.settings).names()) == 3

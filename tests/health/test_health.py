@@ -33,6 +33,7 @@ def test_all_well(lab: Lab) -> None:
     body, ok = service.ready(lab.rt)
     assert (body["status"], ok) == ("ready", True)
     assert body["checks"]["redis"] == ("ok" if lab.rt.settings.redis_url else "not used")
+    assert body["checks"]["model"].startswith("none: ")
 
 
 def test_no_worker_at_all(lab: Lab) -> None:
@@ -114,3 +115,11 @@ def test_ids_make_no_new_series() -> None:
     metrics.count_request("GET", "/api/v1/utils/ai-tasks/<task_id>/", 200)
     names = {sample.labels["endpoint"] for family in metrics._process.collect() for sample in family.samples}
     assert "/utils/ai-tasks/{task_id}/" in names
+
+
+def test_the_model_that_writes_is_named(make_rt: Any, tmp_path: Any) -> None:
+    from tests.fakes import tiny_gguf
+
+    tiny_gguf.write(tmp_path / "a.gguf")
+    rt = make_rt(BRAINSTEM_MODELS_DIR=str(tmp_path))
+    assert service.ready(rt)[0]["checks"]["model"] == "ok: ggml:a.gguf"

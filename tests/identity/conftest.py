@@ -52,7 +52,7 @@ def make_rt(tmp_path: Any) -> Iterator[Callable[..., Runtime]]:
 
 
 def identity_tables() -> list[Any]:
-    names = ("users", "api_keys", "login_sessions", "refresh_tokens")
+    names = ("users", "api_keys", "login_sessions", "refresh_tokens", "audit_entries")
     return [Base.metadata.tables[name] for name in names]
 
 

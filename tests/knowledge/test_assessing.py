@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -62,6 +63,28 @@ def test_each_signal_says_what_was_measured() -> None:
     assert notes["errors"] == "Some characters could not be decoded"
     assert all(0 <= one.score <= 1 for one in found.signals)
     assert found.as_json()["signals"][0]["label"] == "Length"
+
+
+def test_the_reasons_name_what_costs_most() -> None:
+    teaser = assess(ARTICLE[:400].rsplit(". ", 1)[0] + ".\n\nAll...", content_type="text/html")
+    assert teaser.reasons[0].startswith("it ends like a text that was cut off: “")
+    assert teaser.reasons[0].endswith(" All...”")
+    assert any(re.fullmatch(r"only \d+ words", one) for one in teaser.reasons)
+    whole = assess(ARTICLE, content_type="text/html", published="2024-01-01")
+    assert teaser.score < whole.score - 0.2
+    assert assess(ARTICLE + "\n\nAnd so on...", content_type="text/plain").score == pytest.approx(
+        assess(ARTICLE, content_type="text/plain").score, abs=0.02
+    ), "only pages are teasers"
+
+
+def test_scripts_without_blanks_have_words_too() -> None:
+    japanese = (
+        "この灯台は一八四七年に技師のマルタ・ホルムによって建てられました。霧の鐘は一八九一年の春に初めて鳴らされました。\n"
+        * 1
+    )
+    text = "\n".join(japanese.replace("一", digit) for digit in "二三四五六七八九十百千万億兆")
+    assert signal(text, "length").value > 300
+    assert "readability" not in {one.name for one in assess(text).signals}, "it is measured by blanks"
 
 
 @pytest.mark.parametrize(

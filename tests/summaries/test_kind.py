@@ -215,17 +215,17 @@ def test_a_server_that_never_recovers_is_listed_in_the_end(desk: Site, web: Fake
 
 
 def test_a_retry_by_hand_fetches_no_page_twice(desk: Site, web: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    from webapp.summaries import kind
+    from webapp.summaries import extracting
 
     def broken(*args: Any) -> None:
         raise BadRequest("the ranking broke")
 
-    real = kind._summarise
-    monkeypatch.setattr(kind, "_summarise", broken)
+    real = extracting.summarised
+    monkeypatch.setattr(extracting, "summarised", broken)
     task_id = post(desk, urls=[web.url("/bees")]).json["id"]
     desk.lab.run()
     assert desk.lab.status(task_id) == "failed"
-    monkeypatch.setattr(kind, "_summarise", real)
+    monkeypatch.setattr(extracting, "summarised", real)
     assert desk.program(desk.cast.alice).post(f"{TASKS}{task_id}/retry/").status_code == 200
     desk.lab.run()
     assert desk.lab.status(task_id) == "completed"

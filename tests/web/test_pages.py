@@ -164,7 +164,7 @@ def test_a_longer_list_asks_no_more_questions(both_site: Site, path: str) -> Non
 
 
 def test_start_from_text(site: Site, alice: Browser) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     answer = alice.send(page, "#task-form", content="# Of bees\n\nBees make honey.", source="text", max_length=50)
     assert answer.status_code == 303
     shown = alice.open(answer.headers["Location"])
@@ -176,14 +176,14 @@ def test_start_from_text(site: Site, alice: Browser) -> None:
 
 
 def test_start_by_htmx_goes_to_the_task(alice: Browser) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     answer = alice.send(page, "#task-form", {"HX-Request": "true"}, content="Bees make honey.")
     assert answer.status_code == 204
     assert answer.headers["HX-Redirect"].startswith("/tasks/")
 
 
 def test_links_pasted_as_text_are_links(site: Site, alice: Browser) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     answer = alice.send(page, "#task-form", content="https://example.org/a\nhttps://example.org/b\n", source="text")
     assert answer.status_code == 303
     row = site.lab.row(answer.headers["Location"].rsplit("/", 1)[1])
@@ -205,7 +205,7 @@ def test_links_pasted_as_text_are_links(site: Site, alice: Browser) -> None:
     ],
 )
 def test_a_mistake_keeps_the_input_and_says_what(site: Site, alice: Browser, values: dict[str, str], says: str) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     answer = alice.send(page, "#task-form", **{"title": "My title", "content": "", **values})
     assert answer.status_code == 422
     again = checked(answer)
@@ -225,7 +225,7 @@ def test_a_form_can_be_opened_filled(alice: Browser) -> None:
 
 
 def test_start_from_a_file(site: Site, alice: Browser) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     file = (io.BytesIO(b"Bees make honey. They live in hives."), "bees.txt")
     answer = alice.send(page, "#task-form", source="file", file=file)
     assert answer.status_code == 303
@@ -237,7 +237,7 @@ def test_start_from_a_file(site: Site, alice: Browser) -> None:
 
 @pytest.mark.parametrize(("name", "says"), [("x.exe", "not read"), ("empty.txt", "empty")])
 def test_a_file_we_cannot_read_is_told_beside_the_field(alice: Browser, name: str, says: str) -> None:
-    page = alice.open("/tasks/new")
+    page = alice.open("/tasks/new?kind=summary")
     data = b"" if name.startswith("empty") else b"MZ"
     answer = alice.send(page, "#task-form", source="file", file=(io.BytesIO(data), name))
     assert answer.status_code == 422
@@ -354,7 +354,7 @@ def test_downloads_are_attachments(site: Site, alice: Browser) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "xls", "ods"])
 def test_nothing_is_handed_out_that_a_spreadsheet_would_run(site: Site, alice: Browser, kind: str) -> None:
-    """A22: no download is a table of cells. Who adds one has to disarm cells that begin with = + - @ first."""
+    """A22: no download of these is a table of cells. Who adds one has it written by core/spreadsheets.py, as analyses do."""
     from webapp.chat import service as chat
 
     own = {"task_id": summary(site)}
@@ -430,3 +430,10 @@ def test_a_unit_inside_the_unit_of_a_request_is_refused(site: Site) -> None:
         request_unit(write=False),
     ):
         pass
+
+
+def test_a_long_name_breaks_between_its_parts_and_stays_a_text() -> None:
+    from webapp.app import breakable
+
+    assert str(breakable("openai:llama-3.1@lab")) == "openai:<wbr>llama-<wbr>3.<wbr>1@<wbr>lab"
+    assert str(breakable("a-<b>&x")) == "a-&lt;b&gt;&amp;x"

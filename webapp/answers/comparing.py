@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.answers import plain
 from webapp.core.errors import AppError
+from webapp.core.sentences import split
 from webapp.knowledge import checking
-from webapp.summaries.sentences import split
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime

@@ -14,6 +14,7 @@ from webapp.core.db import iso
 from webapp.core.errors import AppError
 from webapp.knowledge import sentences
 from webapp.knowledge.keywords import STOP, WORD
+from webapp.knowledge.service.filters import Filters
 from webapp.knowledge.service.search import search
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ class Evidence:
         return confidence.right(self.features)
 
 
-def gather(ctx: Ctx, question: str, *, history: History = (), collections: Iterable[str] | None = None, k: int = 8,
-           record: bool = True) -> Evidence:  # fmt: skip
-    """Search and read. Ends the caller's transaction. Raises what `search` raises.
+def gather(ctx: Ctx, question: str, *, history: History = (), collections: Iterable[str] | None = None,
+           documents: Iterable[str] = (), k: int = 8, record: bool = True) -> Evidence:  # fmt: skip
+    """Search and read, in the named collections and documents, or in all that the caller may read. Ends the caller's transaction. Raises what `search` raises.
 
     A question that leans on the one before it ("When did he die?") is asked together with that; one that also names
     something itself, alone. What finds too little is asked the other way.
@@ -78,8 +79,9 @@ def gather(ctx: Ctx, question: str, *, history: History = (), collections: Itera
     if confidence.NAME.search(question):
         ways.reverse()
     collections = list(collections) if collections is not None else None
+    filters = Filters(document_ids=tuple(documents))
     for query in ways:
-        found = _gathered(ctx, query, question, collections, k, record)
+        found = _gathered(ctx, query, question, collections, filters, k, record)
         if found.enough:
             break
     return found
@@ -101,9 +103,11 @@ def _own(question: str) -> int:
     return sum(word not in STOP for word in WORD.findall(question.lower()))
 
 
-def _gathered(ctx: Ctx, query: str, question: str, collections: list[str] | None, k: int, record: bool) -> Evidence:
+def _gathered(
+    ctx: Ctx, query: str, question: str, collections: list[str] | None, filters: Filters, k: int, record: bool
+) -> Evidence:
     """Passages by the query; their sentences by the question alone, where it has words for that."""
-    found = search(ctx, query, collections=collections, k=k, per_document=0, via="chat", record=record)
+    found = search(ctx, query, collections=collections, k=k, filters=filters, per_document=0, via="chat", record=record)
     began = time.perf_counter()
     best = _best(ctx.rt, query, found.hits)
     features = confidence.features(query, found.hits, best)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from webapp.answers import plain
 from webapp.answers.base import History, Source
 from webapp.answers.evidence import source_of
+from webapp.core import sentences as splitting
 from webapp.core.errors import TooLarge
 from webapp.engines.base import Message
-from webapp.summaries import sentences as splitting
 
 if TYPE_CHECKING:
     from webapp.answers.evidence import Evidence
@@ -77,7 +77,7 @@ def grounded(
             break
     else:
         raise TooSmall
-    shown = "\n".join(_framed(one, nonce) for one in sources)
+    shown = "\n".join(framed_source(one, nonce) for one in sources)
     messages = [{"role": "system", "content": rules}, *(one[0] for one in turns),
                 {"role": "user", "content": f"{shown}\n\n{asked}"}]  # fmt: skip
     return Prompt(tuple(messages), tuple(sources), room)
@@ -130,8 +130,8 @@ def _turns(engine: Engine, history: History, budget: int) -> list[tuple[Message,
 def _fitting(engine: Engine, evidence: Evidence, budget: int, nonce: str) -> list[Source]:
     found: list[Source] = []
     whole = [source_of(number, hit, hit.start, hit.end) for number, hit in enumerate(evidence.hits, 1)]
-    costs = engine.count([_framed(one, nonce) for one in whole]) if whole else []
-    frames = engine.count([_framed(replace(one, quote=""), nonce) for one in whole]) if whole else []
+    costs = engine.count([framed_source(one, nonce) for one in whole]) if whole else []
+    frames = engine.count([framed_source(replace(one, quote=""), nonce) for one in whole]) if whole else []
     for place, (source, cost, frame) in enumerate(zip(whole, costs, frames, strict=True)):
         if cost <= budget:
             found.append(source)
@@ -165,7 +165,8 @@ def _cut(hit: Hit, around: int | None, share: float) -> tuple[int, int]:
     return spans[first][0], min(spans[last][1], spans[first][0] + max(length, 40))
 
 
-def _framed(source: Source, nonce: str) -> str:
+def framed_source(source: Source, nonce: str) -> str:
+    """Its words between marks that hold `nonce`, which it cannot close."""
     title = " ".join(plain.words(source.title).replace('"', "'").split())[:120]
     text = CONTROL.sub(r"\g<0> ", plain.FOOTNOTE.sub("", plain.visible_lines(source.quote))).replace(nonce, "")
     return f'<source-{nonce} number="{source.number}" title="{title}">\n{text}\n</source-{nonce}>'

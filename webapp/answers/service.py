@@ -37,6 +37,7 @@ def answer(
     *,
     engine: str = "",
     collections: Iterable[str] | None = None,
+    documents: Iterable[str] = (),
     history: History = (),
     agent: Any = None,
     use_context: bool = True,
@@ -54,7 +55,7 @@ def answer(
     """Writes no rows (but the search's own event and the model's call). Ends the caller's transaction.
 
     engine: an engine's id, "extractive" for sentences of the sources, "" for the agent's or the default model if one is
-    set up, else sentences. agent: a row of agents or None; its prompt goes before the rules for sources, its config may
+    set up, else sentences. documents: only these, if any are named. agent: a row of agents or None; its prompt goes before the rules for sources, its config may
     hold temperature, max_tokens, k (passages), max_sentences (quoted), which arguments overrule, and needs_sources:
     false for one that may answer from a model's own knowledge when the sources hold nothing. history: turns before the
     question, oldest first. use_context: false asks the model alone.
@@ -79,7 +80,7 @@ def answer(
         on_step(80, "Generating response...")
         return _timed(writing.alone(question), began, {})
     on_step(25, "Searching knowledge base...")
-    evidence = gather(ctx, question, history=history, collections=collections, record=record,
+    evidence = gather(ctx, question, history=history, collections=collections, documents=documents, record=record,
                       k=k or int(config.get("k", PASSAGES)))  # fmt: skip
     on_step(40, _found(len(evidence.hits)))
     on_step(60, "Analyzing content")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from webapp.answers import marks
 from webapp.answers.base import Sentence, Source
+from webapp.core.sentences import split
 from webapp.knowledge import checking
-from webapp.summaries.sentences import split
 
 if TYPE_CHECKING:
     from webapp.knowledge.checking import Verdict

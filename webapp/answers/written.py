@@ -13,7 +13,7 @@ from webapp.answers.base import EXTRACTIVE, Answer, History, OnText, Sentence
 from webapp.answers.harmless import Allowed, Stream, addresses, harmless
 from webapp.answers.prompt import Prompt
 from webapp.core.errors import Invalid, NoModel
-from webapp.summaries.sentences import split
+from webapp.core.sentences import split
 
 if TYPE_CHECKING:
     from webapp.answers.evidence import Evidence

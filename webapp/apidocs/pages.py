@@ -10,6 +10,7 @@ from flask import Response, current_app, send_file
 
 from webapp.core.context import Ctx
 from webapp.core.errors import NotFound
+from webapp.web.api import openapi
 from webapp.web.auth import csp_nonce, relax_csp
 from webapp.web.page import Pages
 
@@ -46,7 +47,7 @@ def spec(ctx: Ctx) -> Any:
 def document(app: Any) -> bytes:
     from pydantic_core import to_json
 
-    return to_json(app.api_doc)
+    return to_json(openapi(app))
 
 
 @pages.get("/docs", auth="public")

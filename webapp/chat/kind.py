@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from webapp.chat.models import Conversation, Message
+from webapp.core import stored
 from webapp.core.context import SYSTEM, Actor, Ctx
 from webapp.core.db import utcnow
 from webapp.core.errors import AppError, NotFound, TaskCancelled, TaskInterrupted, TaskTimedOut
@@ -49,6 +50,9 @@ class Asked(BaseModel):
     history: list[dict[str, str]]
     external_id: str | None
     changed: list[dict[str, Any]]  # choices made since the answer before this one
+
+
+SAY_EVERY = 10.0  # seconds: a slow model that writes is not one that stands still
 
 
 class Looked(Protocol):
@@ -84,6 +88,8 @@ def write(task: TaskRun, look: Callable[[TaskRun], Looked] | None = None) -> dic
     except Exception as exc:
         _failed(task, writer, exc)
         raise
+    finally:
+        task.rt.foreground.release()
 
 
 # -- before ----------------------------------------------------------------------------------------------------------
@@ -163,11 +169,14 @@ def _step(task: TaskRun, percent: float, text: str) -> None:
 
 
 def _ring(task: TaskRun, length: int) -> None:
+    task.rt.foreground.release()  # the person has something to read now
     task.rt.ring("text", task.id, length, task.owner_id)
 
 
 def _note(task: TaskRun, text: str) -> None:
     _mark(task, "writing", content=text)
+    if task.quiet_for() >= SAY_EVERY and not task.stopped():
+        task.progress(0, f"Writing the answer: {len(text.split()):,} words so far")
 
 
 def _mark(task: TaskRun, state: str, **values: Any) -> None:
@@ -307,14 +316,14 @@ class NoParams(BaseModel):
 
 
 def empty(task: TaskRun) -> dict[str, Any]:
-    """Forget conversations that were removed a week ago, some at a time."""
+    """Forget conversations that were removed a week ago or left alone for too long, some at a time."""
     from webapp.chat.service import conversations
 
-    done = 0
+    done, idle = 0, stored.value(task.rt, "retention_conversations_days")
     while True:
         task.check()
         with task.rt.unit() as db:
-            some = conversations.empty(db, utcnow() - timedelta(days=KEPT_DAYS))
+            some = conversations.empty(db, utcnow() - timedelta(days=KEPT_DAYS)) + conversations.forget_idle(db, idle)
         done += some
         if not some:
             return {"removed": done}

@@ -49,10 +49,11 @@ def _listing(ctx: Ctx) -> dict[str, Any]:
 
 def _thread(ctx: Ctx, row: Conversation | None) -> dict[str, Any]:
     if row is None:
-        return {"c": None, "thread": [], "earlier": 0}
+        return {"c": None, "thread": [], "earlier": 0, "stands": ""}
     tree = messages.nodes(ctx.db, row.id)
     branch = messages.path(ctx.db, row, limit=None if request.args.get("all") else SHOWN, tree=tree)
-    return {"c": row, "thread": views.thread(ctx, branch, tree), "earlier": messages.depth(tree, branch)}
+    return {"c": row, "thread": views.thread(ctx, branch, tree), "earlier": messages.depth(tree, branch),
+            "stands": service.mark(row)}  # fmt: skip
 
 
 def _composer(ctx: Ctx, row: Conversation | None) -> dict[str, Any]:
@@ -82,6 +83,15 @@ def listing(ctx: Ctx) -> Any:
     row = service.get(ctx, current) if current else None
     name = "chat/_list_items.html" if request.args.get("cursor") else "chat/_list.html"
     return render(name, c=row, **_listing(ctx))
+
+
+@pages.get("/chat/<conversation_id>/thread", auth=READ, limit="240/minute")
+def thread(ctx: Ctx, conversation_id: str) -> Any:
+    """The shown branch alone, for a page that was told to look; nothing (204) while it is as the page has it."""
+    row = service.get(ctx, conversation_id)
+    if request.args.get("have") == service.mark(row):
+        return Response(status=204)
+    return render("chat/_thread.html", **_thread(ctx, row))
 
 
 @pages.get("/chat/engines", auth=READ)

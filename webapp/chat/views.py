@@ -165,6 +165,17 @@ def fragment(rt: Runtime, task: Any) -> tuple[str, str, dict[str, Any]]:
     return f"message-{row.id}", "chat/_answer.html", {"m": shown}
 
 
+def stands(rt: Runtime, ids: list[str]) -> dict[str, tuple[str | None, str]]:
+    """Whose these conversations are and what they show now, for pages that have one open."""
+    columns = select(Conversation.id, Conversation.owner_id, Conversation.head_id, Conversation.last_message_at)
+    found: dict[str, tuple[str | None, str]] = {}
+    with rt.unit(write=False) as db:
+        for start in range(0, len(ids), 500):
+            there = Conversation.id.in_(ids[start : start + 500]), Conversation.removed_at.is_(None)
+            found |= {row.id: (row.owner_id, service_package.mark(row)) for row in db.execute(columns.where(*there))}
+    return found
+
+
 # -- files -----------------------------------------------------------------------------------------------------------
 
 

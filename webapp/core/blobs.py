@@ -25,7 +25,7 @@ class BlobFolder:
         try:
             with os.fdopen(handle, "wb") as out:
                 size, digest = _copy(stream, out, max_bytes)
-            os.replace(temporary, self._path(name))
+            os.replace(temporary, self.path(name))
         except OSError as exc:
             _forget(temporary)
             if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -38,18 +38,19 @@ class BlobFolder:
 
     def read(self, name: str) -> bytes:
         try:
-            with open(os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW), "rb") as found:
+            with open(os.open(self.path(name), os.O_RDONLY | os.O_NOFOLLOW), "rb") as found:
                 return found.read()
         except FileNotFoundError:
             raise NotFound("the file is not there any more", suggestion="Upload it again.") from None
 
     def remove(self, name: str) -> None:
-        _forget(str(self._path(name)))
+        _forget(str(self.path(name)))
 
     def names(self) -> list[str]:
         return [path.name for path in self.root.iterdir() if path.is_file()] if self.root.is_dir() else []
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Where it lies, or would. Raises NotFound for what is no name."""
         if not name.replace("-", "").isalnum() or len(name) > 64:
             raise NotFound("there is no such file")
         return self.root / name

@@ -1,7 +1,8 @@
 """The bell: tells other threads and processes that a task moved. Carries no data, may be lost.
 
 A bell is `(kind, id, seq, owner)`: kind "task" (new events up to `seq`), "text" (live text
-of so many bytes, see `streams.py`) or "cancel" (look at the flag).
+of so many bytes, see `streams.py`), "place" (something else that pages show moved; its id is `<sort>:<id>`) or
+"cancel" (look at the flag).
 """
 
 from __future__ import annotations

@@ -83,6 +83,12 @@ class TooManyRequests(AppError):
     status, code, retryable = 429, "rate_limited", True
 
 
+class QuotaExceeded(TooManyRequests):
+    """A person has used up what one person may; `details` names the quota. Trying again at once does not help."""
+
+    code, retryable = "quota_exceeded", False
+
+
 class Unavailable(AppError):
     """Something we depend on is down or not installed; says what to do."""
 

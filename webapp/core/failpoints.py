@@ -1,6 +1,8 @@
 """Named places where a fault drill may kill or stall the process: BRAINSTEM_FAILPOINT=name:action[:nth],...
 
-Actions: kill (SIGKILL to itself), sleep=SECONDS, raise. `nth` counts passes, 1 is the first.
+Actions: kill (SIGKILL to itself), sleep=SECONDS, raise. `nth` counts passes, 1 is the first. "@FILE" reads the same from a
+file instead, which is deleted when the point is reached: it happens once, and another file arms it again while the
+program runs.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 
 _lock = threading.Lock()
 _passes: dict[str, int] = {}
+_armed = ""  # what the file said at the last look
 
 
 def failpoint(name: str) -> None:
@@ -22,15 +25,39 @@ def failpoint(name: str) -> None:
 
 
 def _maybe_fail(name: str, spec: str) -> None:
-    for part in spec.split(","):
-        point, action, *nth = part.split(":")
+    file = spec[1:] if spec.startswith("@") else ""
+    for part in (_from(file) if file else spec).split(","):
+        point, action, *nth = part.split(":") if part else ("", "")
         if point != name:
             continue
         with _lock:
             _passes[name] = _passes.get(name, 0) + 1
             hit = not nth or _passes[name] == int(nth[0])
-        if hit:
+        if hit and (not file or _used(file)):
             _act(name, action)
+
+
+def _from(file: str) -> str:
+    """What the file says; passes are counted from the moment it says something new."""
+    global _armed
+    try:
+        with open(file, encoding="ascii") as read:
+            said = read.read().strip()
+    except OSError:
+        said = ""
+    with _lock:
+        if said != _armed:
+            _armed = said
+            _passes.clear()
+    return said
+
+
+def _used(file: str) -> bool:
+    try:
+        os.unlink(file)
+    except OSError:
+        return False
+    return True
 
 
 def _act(name: str, action: str) -> None:

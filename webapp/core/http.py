@@ -543,7 +543,7 @@ def _connect(target: Target, clock: _Clock) -> socket.socket:
             sock.settimeout(max(0.001, clock.at - time.monotonic()))
             return sock
     clock.remaining()
-    raise Upstream(f"{target.host} cannot be reached.", code="connection", retryable=True) from failure
+    raise Upstream(f"{target.host} cannot be reached.", code="unreachable", retryable=True) from failure
 
 
 def _dial(address: str, port: int, seconds: float) -> socket.socket:

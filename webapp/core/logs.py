@@ -7,12 +7,16 @@ import re
 import sys
 from typing import Any
 
-import structlog
+from webapp.core.optional import left_out
+
+with left_out("rich"):  # paints tracebacks for a terminal, for 6 MB
+    import structlog
 
 # What looks like one of our credentials, or a password in a URL.
 _SECRETS = (
     (re.compile(r"\b(bs_[A-Za-z0-9]{4,12})[A-Za-z0-9_-]{12,}"), r"\1…"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=]{8,}"), "whsec_…"),
     (re.compile(r"(://[^/\s:@]*:)[^@\s/]+@"), r"\1…@"),
     (re.compile(r"([?&]token=)[^&\s\"']+"), r"\1…"),
     (re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?bearer\s+)\S+"), r"\1…"),

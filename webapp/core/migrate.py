@@ -10,15 +10,19 @@ from typing import Any
 from sqlalchemy import Engine, MetaData, inspect
 
 from webapp.core.db import Base
+from webapp.core.optional import left_out
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 MODELS = (
     "webapp.core.models",
     "webapp.core.audit",
+    "webapp.core.quotas",
+    "webapp.core.stored",
     "webapp.identity.models",
     "webapp.tasks.models",
     "webapp.tasks.pauses",
+    "webapp.task_templates.models",
     "webapp.files.models",
     "webapp.knowledge.models",
     "webapp.crawl.models",
@@ -27,6 +31,9 @@ MODELS = (
     "webapp.chat.models",
     "webapp.feedback.models",
     "webapp.omeruta.models",
+    "webapp.deliveries.models",
+    "webapp.notifications.models",
+    "webapp.webhooks.models",
 )
 KEYWORD_INDEX = "chunk_fts"  # FTS5 or a tsvector table: made by hand in its migration, followed by triggers
 LOCK = 0x627261696E  # Postgres advisory lock: processes that start together migrate one after the other
@@ -67,6 +74,7 @@ def current(engine: Engine) -> str | None:
 
 
 def head() -> str:
+    _load()
     from alembic.script import ScriptDirectory
 
     return str(ScriptDirectory.from_config(config()).get_current_head())
@@ -74,6 +82,7 @@ def head() -> str:
 
 def differences(engine: Engine) -> list[Any]:
     """What models say and the database lacks, or the other way round; empty when they agree."""
+    _load()
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -86,7 +95,14 @@ def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     return not (kind == "table" and name is not None and name.startswith(KEYWORD_INDEX))
 
 
+def _load() -> None:
+    """Alembic paints error pages of its templates with Pygments if it is there, for 4 MB."""
+    with left_out("pygments"):
+        import_module("alembic.command")
+
+
 def config() -> Any:
+    _load()
     from alembic.config import Config
 
     made = Config()
@@ -96,6 +112,7 @@ def config() -> Any:
 
 
 def _run(connection: Any, verb: str, revision: str) -> None:
+    _load()
     from alembic import command
 
     made = config()

@@ -127,6 +127,7 @@ class Crawler:
     def _loop(self) -> None:
         while True:
             self.task.check()
+            self._step_aside()
             self._hand_out()
             if not (self.in_flight or self.being_read):
                 if self._release_held():
@@ -135,6 +136,10 @@ class Crawler:
                     self._commit()
                     return
             self._take_in()
+
+    def _step_aside(self) -> None:
+        """A person who waits for an answer goes before a crawl."""
+        self.task.rt.foreground.wait(self.task.stopped)
 
     def _something_waits(self) -> bool:
         if self.cap is not None:
@@ -198,6 +203,7 @@ class Crawler:
         try:
             if self.ending.is_set():
                 raise TaskInterrupted("the crawl ends")
+            self._step_aside()
             return job()
         except BaseException as error:  # to be raised in the loop
             return Trouble(error)

@@ -150,7 +150,7 @@ class Fetcher:
             return Answer(item, host, "skipped", "type", error.message)
         if isinstance(error, BlockedAddress):
             return Answer(item, host, "failed", "blocked", error.message, spoke=False)
-        silent = isinstance(error, Upstream) and error.code in ("connection", "timeout", "dns", "tls")
+        silent = isinstance(error, Upstream) and error.code in ("connection", "unreachable", "timeout", "dns", "tls")
         outcome = "again" if error.retryable and item.attempts < ATTEMPTS else "failed"
         wait = 2.0**item.attempts if outcome == "again" else None
         return Answer(item, host, outcome, error.code, error.message, wait=wait, spoke=not silent)

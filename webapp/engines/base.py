@@ -59,6 +59,7 @@ class EngineInfo:
     suggestion: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ("text",)
+    retry_after: int | None = None  # whole seconds after which it may be available again, where that is known
 
 
 class Engine(Protocol):

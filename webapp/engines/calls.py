@@ -196,6 +196,13 @@ def usage(db: Session, task_id: str) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def tokens_of(db: Session, owner_id: str, since: datetime) -> int:
+    """What models have read and written for a person since then."""
+    both = func.coalesce(ModelCall.prompt_tokens, 0) + func.coalesce(ModelCall.completion_tokens, 0)
+    mine = (ModelCall.owner_id == owner_id, ModelCall.at >= since)
+    return int(db.scalar(select(func.coalesce(func.sum(both), 0)).where(*mine)) or 0)
+
+
 def as_metric(one: Metrics, best: float | None) -> dict[str, Any]:
     """A row of GET /api/v1/models/performance (contract shapes 6.4)."""
     return {

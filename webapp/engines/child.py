@@ -14,6 +14,7 @@ from typing import Any
 from webapp.core import resident
 from webapp.core.errors import Invalid
 from webapp.engines import gguf
+from webapp.engines.crew import Crew
 from webapp.engines.prompts import Piece, pieces
 
 FIRST_STEP, LARGEST_STEP = 16, 256  # tokens of the prompt between two looks at "stop"
@@ -24,11 +25,13 @@ ROOM = 16  # tokens an answer must have
 class Child:
     """One file in one process, one thing at a time."""
 
-    def __init__(self, path: str, threads: int, context: int) -> None:
+    def __init__(self, path: str, threads: int, context: int, fixed: bool = True) -> None:
+        """fixed: always so many threads; else fewer while others want the cores."""
         started = time.monotonic()
         self.header = gguf.read(Path(path))
         self.context = min(context, self.header.context_length or context)
         self.step = FIRST_STEP
+        self.crew = Crew(threads, fixed=fixed)
         self.load(path, threads)
         self.load_seconds = time.monotonic() - started
         self.untold: dict[str, float] = {"load": self.load_seconds}  # of the first run, whatever made it load

@@ -32,14 +32,14 @@ class Model(Child):
         return list(self.llm.prepare_inputs_for_generation(prompt, reset=True))
 
     def read(self, tokens: list[int]) -> None:
-        self.llm.eval(tokens)
+        self.llm.eval(tokens, threads=self.crew.now())
 
     def following(self, prompt: list[int], sampling: dict[str, Any]) -> Iterator[int]:
         sampling["seed"] = -1 if sampling["seed"] is None else sampling["seed"]
         while True:
             token = self.llm.sample(**sampling)
             yield token
-            self.llm.eval([token])
+            self.llm.eval([token], threads=self.crew.now())
 
     def is_end(self, token: int) -> bool:
         return bool(self.llm.is_eos_token(token))

@@ -255,7 +255,7 @@ def _told(rt: Runtime) -> Iterator[None]:
     try:
         yield
     except AppError as error:
-        if error.code in ("dns", "connection", "timeout", "blocked_address"):
+        if error.code in ("dns", "connection", "unreachable", "timeout", "blocked_address"):
             error.message = f"{_host(rt)} cannot be reached from here: {error.message}"
             error.suggestion = without(rt)
         raise

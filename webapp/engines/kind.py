@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webapp.core import stored
 from webapp.core.context import Ctx
 from webapp.core.errors import Forbidden, NoModel, Upstream
 from webapp.core.streams import Writer
@@ -139,7 +140,7 @@ def run_try(task: TaskRun) -> dict[str, Any]:
 
 
 def run_forget(task: TaskRun) -> dict[str, Any]:
-    return {"removed": calls.forget_old(task.rt, task.rt.settings.retention_days)}
+    return {"removed": calls.forget_old(task.rt, stored.value(task.rt, "retention_days"))}
 
 
 PULL = TaskKind(

@@ -19,6 +19,7 @@ from webapp.core.resident import Resident
 from webapp.core.sandbox import ChildCrashed, ChildFailed
 from webapp.engines import gguf
 from webapp.engines.base import Completion, EngineInfo, Request
+from webapp.engines.crew import cores
 from webapp.engines.slots import Slots
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class GGML:
 
     def _make(self, library: str, header: gguf.Header) -> Resident:
         threads, settings = threads_for(self._rt), self._rt.settings
-        arguments = {"path": str(self._path), "threads": threads,
+        arguments = {"path": str(self._path), "threads": threads, "fixed": bool(settings.model_threads),
                      "context": min(header.context_length or 2048, settings.model_context)}  # fmt: skip
         return Resident(LIBRARIES[library][1], arguments, idle_seconds=settings.model_idle_seconds, threads=threads)
 
@@ -239,5 +240,5 @@ def checksum(path: Path) -> str | None:
 
 
 def threads_for(rt: Runtime) -> int:
-    """The setting, else the cores: with more threads than cores it is a hundred times slower."""
-    return int(rt.settings.model_threads) or max(1, min(os.cpu_count() or 1, 8))
+    """The setting, else the cores: with more threads than cores it is a hundred times slower. See `crew`."""
+    return int(rt.settings.model_threads) or min(cores(), 8)

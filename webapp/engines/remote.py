@@ -45,7 +45,8 @@ class OpenAI:
         label = f"{self.model} at {self.server.name}"
         details = {"server": self.server.name, "model": self.model}
         if missing := self._breaker.reason(self.server.name):
-            return EngineInfo(self.id, label, "openai", None, False, missing, "See whether the server runs.", details)
+            return EngineInfo(self.id, label, "openai", None, False, missing, "See whether the server runs.", details,
+                              retry_after=int(self._breaker.waits()) + 1)  # fmt: skip
         listed = None
         try:
             found = servers.last_known(self._rt, self.server)
@@ -133,7 +134,8 @@ class OpenAI:
         if answer.status == 404:
             return NoModel(f"{name} has no model {self.model}: {said}", suggestion="Load it there, or choose another.")
         again = answer.status in (408, 429) or answer.status >= 500
-        return Upstream(f"{name} answered {answer.status}: {said}", retryable=again,
+        code = {429: "rate_limited", 503: "unavailable"}.get(answer.status, "upstream")
+        return Upstream(f"{name} answered {answer.status}: {said}", code=code, retryable=again,
                         retry_after=retry_after(answer.headers.get("retry-after")))  # fmt: skip
 
 

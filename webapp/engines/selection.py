@@ -24,6 +24,7 @@ PRIORITIES = ("quality", "speed", "balanced", "cost")
 GROUNDED = frozenset(
     {"chat", "qa", "question_answering", "research", "summary", "summarize", "summarization", "analysis"}
 )
+SEEING = ("image", "vision", "visual")  # task types that need a model which sees, whatever else is said
 TEXT = ("text", "text/plain", "text/markdown", "text/html", "application/json")
 
 
@@ -69,7 +70,8 @@ def _fitting(
 ) -> tuple[list[EngineInfo], list[str]]:
     """Those that can do it, and why the others cannot."""
     fit, short = [], []
-    needed = "vision" if wish.vision or wish.content_type.startswith("image") else "text"
+    sees = wish.vision or wish.content_type.startswith("image") or wish.task_type.startswith(SEEING)
+    needed = "vision" if sees else "text"
     for one in models:
         rate = calls.score(figures[one.id], best) if one.id in figures else None
         if not one.available:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from webapp.core import quotas
 from webapp.core.errors import AppError, NoModel, NotFound
 from webapp.engines import calls, local, rows, servers
 from webapp.engines.base import Completion, Engine, EngineInfo, Request
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
 __all__ = ["EXTRACTIVE", "Completion", "Engine", "EngineInfo", "Request", "available", "choose", "engine", "find", "generate",
-           "has_model", "listed", "test_server", "unload"]  # fmt: skip
+           "has_model", "listed", "require_tokens", "test_server", "unload"]  # fmt: skip
 
+CHARS_A_TOKEN = 4  # of English text, about: what a prompt will take is not known before a model has read it
 EXTRACTIVE = EngineInfo("extractive", "Extractive answers", "extractive", None, True,
                         details={"note": "Sentences of your sources, word for word. Needs no model."})  # fmt: skip
 
@@ -174,9 +176,12 @@ def generate(
 ) -> Completion:
     """`request` by the engine `name` ("" is the default of `task_type`), recorded as a model call, whatever comes of it.
 
-    Raises what `Engine.generate` raises. Call it outside of any transaction.
+    Raises what `Engine.generate` raises, and QuotaExceeded where its owner has used up the tokens of the day. Call it
+    outside of any transaction.
     """
     chosen = choose(rt, name, task_type)
+    if owner_id is not None:
+        require_tokens(rt, owner_id, sum(len(message["content"]) for message in request.messages) // CHARS_A_TOKEN)
     purpose, watch = Purpose(task_type, owner_id, task_id), _Watch(on_text)
     try:
         done = chosen.generate(request, on_text=watch.told, cancelled=cancelled, timeout=timeout)
@@ -185,6 +190,15 @@ def generate(
         raise
     calls.completed(rt, purpose, done, watch.seconds)
     return done
+
+
+def require_tokens(rt: Runtime, owner_id: str, adding: int = 1) -> None:
+    """Raises QuotaExceeded where models may not read `adding` more tokens for this person today."""
+    most = quotas.limits_of(rt, owner_id)["tokens_per_day"]
+    if most is not None:
+        with rt.unit(write=False) as db:
+            used = calls.tokens_of(db, owner_id, quotas.today())
+        quotas.require("tokens_per_day", most, used, max(1, adding))
 
 
 class _Watch:

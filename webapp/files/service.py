@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from datetime import timedelta
-from pathlib import PurePosixPath
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
+from webapp.core import quotas, stored
 from webapp.core.blobs import BlobFolder
 from webapp.core.context import Ctx
 from webapp.core.db import new_id, utcnow
-from webapp.core.errors import BadRequest, NotFound, UnsupportedMedia
+from webapp.core.errors import AppError, BadRequest, NotFound, UnsupportedMedia
 from webapp.files.models import Upload
 from webapp.settings import Settings
 
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
-
-KEEP = timedelta(days=30)
 
 
 def blobs(settings: Settings) -> BlobFolder:
@@ -41,16 +41,42 @@ def store(
         raise UnsupportedMedia(
             f"files ending in {ending or 'nothing'} are not read", suggestion="Use " + ", ".join(sorted(accepted)) + "."
         )
+    most = ctx.rt.settings.upload_mb(ending)
+    if most == 0:
+        raise UnsupportedMedia(f"files ending in {ending} are not taken here")
     folder, ident = blobs(ctx.rt.settings), new_id()
-    size, digest = folder.put(ident, stream, max_bytes=ctx.rt.settings.max_upload_mb * 2**20)
-    if size == 0:
+    _require_room(ctx, 1)  # before its bytes are written
+    size, digest = folder.put(ident, stream, max_bytes=most * 2**20)
+    try:
+        if size == 0:
+            raise BadRequest("the file is empty")
+        _require_room(ctx, size)
+    except AppError:
         folder.remove(ident)
-        raise BadRequest("the file is empty")
+        raise
     row = Upload(id=ident, owner_id=ctx.user.id, name=name, content_type=(content_type or "")[:128], size=size,
                  sha256=digest)  # fmt: skip
     ctx.db.add(row)
     ctx.db.flush()
     return row
+
+
+def _require_room(ctx: Ctx, size: int) -> None:
+    if ctx.user.id is None or not quotas.counts(ctx.user):
+        return
+    most = quotas.limits_of(ctx.rt, ctx.user.id, ctx.db)["stored_bytes"]
+    if most is not None:
+        used, frees_at = usage(ctx.rt, ctx.db, ctx.user.id)
+        quotas.require("stored_bytes", most, used, size, frees_at=frees_at)
+
+
+def usage(rt: Runtime, db: Session, owner_id: str) -> tuple[int, datetime | None]:
+    """(bytes a person has stored, when the oldest of them go)."""
+    row = db.execute(
+        select(func.coalesce(func.sum(Upload.size), 0), func.min(Upload.created_at)).where(Upload.owner_id == owner_id)
+    ).one()
+    days = stored.value(rt, "retention_files_days", db)
+    return int(row[0]), row[1] + timedelta(days=days) if row[1] and days else None
 
 
 def safe_name(filename: str) -> str:
@@ -77,6 +103,15 @@ def owned(ctx: Ctx, owner_id: str | None, upload_id: str) -> Upload:
     return row
 
 
+def names(ctx: Ctx, ids: Collection[str]) -> dict[str, str]:
+    """id -> name of those of the caller's uploads that are still there."""
+    if not ids:
+        return {}
+    wanted = Upload.id.in_([one[:40] for one in ids])
+    rows = ctx.db.execute(select(Upload.id, Upload.name).where(wanted, Upload.owner_id == ctx.user.id))
+    return {row.id: row.name for row in rows}
+
+
 def load(rt: Runtime, owner_id: str | None, upload_id: str) -> tuple[str, str, bytes]:
     """(name, content type, bytes) for a worker, who takes the owner from the task's row and not from its arguments."""
     with rt.unit(write=False) as db:
@@ -86,12 +121,31 @@ def load(rt: Runtime, owner_id: str | None, upload_id: str) -> tuple[str, str, b
     return row.name, row.content_type, blobs(rt.settings).read(row.id)
 
 
+def located(rt: Runtime, owner_id: str | None, upload_id: str) -> tuple[Upload, Path]:
+    """The row and where its bytes lie, for a worker that has a child process read them."""
+    with rt.unit(write=False) as db:
+        row = db.scalar(select(Upload).where(Upload.id == upload_id, Upload.owner_id == owner_id))
+    if row is None:
+        raise NotFound("the uploaded file is not there any more", suggestion="Upload it again.")
+    path = blobs(rt.settings).path(row.id)
+    if not path.is_file():
+        raise NotFound("the uploaded file is not there any more", suggestion="Upload it again.")
+    return row, path
+
+
+def count_older(db: Session, days: int) -> int:
+    """How many uploads are older than so many days; 0 keeps them all."""
+    old = select(func.count()).select_from(Upload).where(Upload.created_at < utcnow() - timedelta(days=days))
+    return int(db.scalar(old) or 0) if days else 0
+
+
 def clean(rt: Runtime) -> int:
     """Remove uploads past their time, and files without a row (a request killed between the two)."""
     folder = blobs(rt.settings)
+    days = stored.value(rt, "retention_files_days")
     with rt.unit() as db:
-        old = list(db.scalars(select(Upload.id).where(Upload.created_at < utcnow() - KEEP)))
-        db.execute(delete(Upload).where(Upload.id.in_(old)))
+        if days:
+            db.execute(delete(Upload).where(Upload.created_at < utcnow() - timedelta(days=days)))
         kept = set(db.scalars(select(Upload.id)))
     gone = 0
     for name in folder.names():

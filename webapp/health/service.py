@@ -35,8 +35,18 @@ def ready(rt: Runtime) -> tuple[dict[str, Any], bool]:
     ok = found["status"] != "unhealthy"
     checks = {name: "ok" if check["ok"] else check["error"] for name, check in found["checks"].items()}
     checks.setdefault("redis", "not used")
-    checks["model"] = "none: summaries are extractive"
+    checks["model"] = _model(rt) if found["checks"]["database"]["ok"] else "not known"
     return {"status": "ready" if ok else "not_ready", "checks": checks, "timestamp": found["timestamp"]}, ok
+
+
+def _model(rt: Runtime) -> str:
+    """Which model writes where nobody chose one, as far as that is known without asking any server."""
+    from webapp.engines import service as engines
+
+    usable = [one.id for one in engines.available(rt, wait=False) if one.available and "text" in one.capabilities]
+    chosen = next((name for name in engines.defaults_for(rt, "") if name in usable), None)
+    name = chosen or next(iter(usable), None)
+    return f"ok: {name}" if name else "none: answers and summaries are sentences of the sources"
 
 
 def _answer(trouble: str | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def index(ctx: Ctx) -> Any:
         recent=[task for task in ended if task not in failed][:8],
         form={"values": {}, "errors": {}},
         accepted=accepted(),
-        max_upload_mb=ctx.rt.settings.max_upload_mb,
+        max_upload_mb=ctx.rt.settings.largest_upload_mb,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import request
 
 from webapp.core.context import Ctx
-from webapp.identity import schemas, service
+from webapp.identity import people, schemas, service
 from webapp.identity.models import ApiKey, User
 from webapp.web import auth
 from webapp.web.api import ADMIN, ANY, PUBLIC, Api
@@ -94,22 +94,61 @@ def revoke_session(ctx: Ctx, session_id: str) -> None:
     service.revoke_session(ctx, session_id)
 
 
-@api.get("/users/", auth=ADMIN, returns=list[schemas.AccountOut], errors=(403,))
-def list_users(ctx: Ctx) -> list[User]:
-    """All accounts."""
-    return service.list_users(ctx)
+@api.get("/users/", auth=ADMIN, query=schemas.UserQuery, returns=list[schemas.AccountOut], errors=(403,))
+def list_users(ctx: Ctx, query: schemas.UserQuery) -> list[User]:
+    """All accounts, the first ones first, or those that match."""
+    if not query.model_dump(exclude_none=True):
+        return service.list_users(ctx)
+    return [one.user for one in people.search(ctx, **query.model_dump(), limit=200).items]
+
+
+@api.post("/users/", auth=ADMIN, body=schemas.UserIn, returns=schemas.NewAccountOut, status=201, errors=(403, 409))
+def create_user(ctx: Ctx, body: schemas.UserIn) -> Any:
+    """Make an account with a password, or invite somebody to one."""
+    user, token = people.create(ctx, body.username, email=body.email, password=body.password, is_admin=body.is_admin)
+    return schemas.NewAccountOut(**schemas.AccountOut.model_validate(user).model_dump(), invitation=token)
 
 
 @api.patch(
     "/users/<user_id>/",
     auth=ADMIN,
-    body=schemas.UserActiveIn,
+    body=schemas.UserPatchIn,
     returns=schemas.AccountOut,
     errors=(403, 404, 409),
 )
-def set_user_active(ctx: Ctx, user_id: str, body: schemas.UserActiveIn) -> User:
-    """Suspend or reinstate an account. Suspending ends its logins, tokens and keys for good."""
-    return service.set_active(ctx, user_id, body.is_active)
+def change_user(ctx: Ctx, user_id: str, body: schemas.UserPatchIn) -> User:
+    """Suspend or reinstate an account, or change its role. Suspending ends its logins, tokens and keys for good."""
+    user = people.get(ctx, user_id).user
+    if body.is_admin is not None:
+        user = people.set_role(ctx, user_id, body.is_admin)
+    if body.is_active is not None:
+        user = service.set_active(ctx, user_id, body.is_active)
+    return user
+
+
+@api.post("/users/<user_id>/invitation/", auth=ADMIN, returns=schemas.InvitationOut, errors=(403, 404, 409))
+def invite_user(ctx: Ctx, user_id: str) -> Any:
+    """A new invitation for somebody who has not set a password yet."""
+    return schemas.InvitationOut(invitation=people.invite(ctx, user_id))
+
+
+@api.post("/users/<user_id>/password/", auth=ADMIN, body=schemas.ResetIn, returns=schemas.InvitationOut,
+          errors=(403, 404, 409))  # fmt: skip
+def reset_password(ctx: Ctx, user_id: str, body: schemas.ResetIn) -> Any:
+    """Set somebody's password, or let them set a new one; all their logins end."""
+    return schemas.InvitationOut(invitation=people.reset_password(ctx, user_id, body.password))
+
+
+@api.delete("/users/<user_id>/sessions/", auth=ADMIN, returns=schemas.EndedOut, errors=(403, 404))
+def end_sessions(ctx: Ctx, user_id: str) -> Any:
+    """End all logins of somebody, with their tokens and open connections."""
+    return schemas.EndedOut(ended=people.end_sessions(ctx, user_id))
+
+
+@api.delete("/users/<user_id>/api-keys/", auth=ADMIN, returns=schemas.EndedOut, errors=(403, 404))
+def revoke_keys(ctx: Ctx, user_id: str) -> Any:
+    """Revoke all API keys of somebody."""
+    return schemas.EndedOut(ended=people.revoke_keys(ctx, user_id))
 
 
 def _me(ctx: Ctx, user: User) -> schemas.MeOut:

@@ -8,7 +8,7 @@ from flask import flash, redirect, request, url_for
 
 from webapp.core.context import Ctx
 from webapp.core.errors import AppError, Conflict, Forbidden, Invalid, TooManyRequests, Unauthorized
-from webapp.identity import schemas, service
+from webapp.identity import people, schemas, service
 from webapp.identity.models import User
 from webapp.web import auth
 from webapp.web.api import ANY, PUBLIC
@@ -59,6 +59,26 @@ def do_register(ctx: Ctx, form: BoundForm) -> Any:
         user = service.register(ctx, form.data.username, form.data.password, form.data.email)
     except (Invalid, Conflict, Forbidden, TooManyRequests) as exc:
         return _refused(_register_page, ctx, form, exc)
+    _log_in(ctx, user)
+    return redirect("/", 303)
+
+
+@pages.get("/invite/<token>", auth=PUBLIC)
+def invite(ctx: Ctx, token: str) -> Any:
+    """Where an invited person, or one whose password was reset, sets a password."""
+    return _invite_page(people.invited(ctx, token), token, BoundForm())
+
+
+@pages.post("/invite/<token>", auth=PUBLIC, form=schemas.InviteForm)
+def accept_invite(ctx: Ctx, token: str, form: BoundForm) -> Any:
+    user = people.invited(ctx, token)
+    form.values.clear()
+    if not form.ok:
+        return _invite_page(user, token, form), 422
+    try:
+        user = people.accept(ctx, token, form.data.password)
+    except (Invalid, TooManyRequests) as exc:
+        return _refused(lambda _ctx, shown: _invite_page(user, token, shown), ctx, form, exc)
     _log_in(ctx, user)
     return redirect("/", 303)
 
@@ -131,6 +151,10 @@ def _login_page(ctx: Ctx, form: BoundForm) -> str:
 
 def _register_page(ctx: Ctx, form: BoundForm) -> str:
     return render("identity/register.html", form=form.view(), registration_open=_registration_open(ctx), next="")
+
+
+def _invite_page(user: User, token: str, form: BoundForm) -> str:
+    return render("identity/invite.html", username=user.username, token=token, form=form.view())
 
 
 def _profile_page(ctx: Ctx, form: BoundForm) -> str:

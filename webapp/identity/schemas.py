@@ -51,8 +51,32 @@ class ApiKeyIn(ApiModel):
     expires_at: AwareDatetime | None = None
 
 
-class UserActiveIn(ApiModel):
-    is_active: bool
+class UserPatchIn(ApiModel):
+    """What is left out stays."""
+
+    is_active: bool | None = None
+    is_admin: bool | None = None
+
+
+class UserIn(ApiModel):
+    """Without a password the answer holds the token of an invitation, with which the person sets one."""
+
+    username: Username
+    email: Email = None
+    password: Annotated[str | None, Field(max_length=1024)] = None
+    is_admin: bool = False
+
+
+class UserQuery(ApiModel):
+    q: Annotated[str | None, Field(max_length=100, description="Part of the name or email.")] = None
+    state: Literal["active", "suspended", "invited"] | None = None
+    role: Literal["user", "admin"] | None = None
+
+
+class ResetIn(ApiModel):
+    """Without a password the old one is taken away and the answer holds the token to set a new one."""
+
+    password: Annotated[str | None, Field(max_length=1024)] = None
 
 
 class UserOut(ApiModel):
@@ -75,6 +99,18 @@ class AccountOut(UserOut):
     is_active: bool
     created_at: datetime
     last_login_at: datetime | None
+
+
+class NewAccountOut(AccountOut):
+    invitation: str | None = Field(None, description="Shown this once; the person opens /invite/<it> within a week.")
+
+
+class InvitationOut(ApiModel):
+    invitation: str | None = Field(description="Shown this once; null where a password was set.")
+
+
+class EndedOut(ApiModel):
+    ended: int
 
 
 class TokenOut(ApiModel):
@@ -123,6 +159,10 @@ class SessionOut(ApiModel):
 
 class LoginForm(TokenIn):
     next: Annotated[str, Field(max_length=2000)] = ""
+
+
+class InviteForm(ApiModel):
+    password: Password
 
 
 class ApiKeyForm(ApiModel):

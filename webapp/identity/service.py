@@ -18,7 +18,8 @@ from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from webapp.core.context import Ctx
+from webapp.core import audit
+from webapp.core.context import Actor, Ctx
 from webapp.core.db import after_commit, new_id, utcnow
 from webapp.core.errors import Conflict, Forbidden, Invalid, NotFound, TooManyRequests, Unauthorized
 from webapp.identity import passwords, tokens
@@ -136,11 +137,30 @@ def set_active(ctx: Ctx, user_id: str, active: bool) -> User:
         raise NotFound("There is no such account.")
     if not active and (user.is_local or user.id == ctx.user.id):
         raise Conflict("Neither the local account nor your own can be suspended.")
-    user.is_active = active
+    if user.is_active == active:
+        return user
     if not active:
+        _keep_an_administrator(ctx, user)
         _end_logins(ctx.db, LoginSession.user_id == user.id)
         _revoke_keys(ctx.db, ApiKey.user_id == user.id)
+    user.is_active = active
+    audit.record(ctx, "user.reinstate" if active else "user.suspend", "user", user.id, name=user.username)
     return user
+
+
+def _keep_an_administrator(ctx: Ctx, user: User) -> None:
+    """Raises Conflict where `user` is the last who can log in as an administrator.
+
+    Where the machine's owner needs no password, or there is an operator key, somebody always can.
+    """
+    settings = ctx.rt.settings
+    if not user.is_admin or user.password_hash is None or settings.api_key or not settings.auth_required:
+        return
+    _one_at_a_time(ctx.db)
+    others = select(User.id).where(User.is_admin, User.is_active, User.password_hash.is_not(None), User.id != user.id)
+    if ctx.db.scalar(others.limit(1)) is None:
+        raise Conflict("This is the last administrator who can log in.", code="last_admin",
+                       suggestion="Make somebody else an administrator first.")  # fmt: skip
 
 
 def list_users(ctx: Ctx) -> list[User]:
@@ -170,6 +190,23 @@ def names(db: Session, ids: Collection[str]) -> dict[str, str]:
     """id -> user name, of those that are there."""
     rows = db.execute(select(User.id, User.username).where(User.id.in_(list(ids))))
     return {row[0]: row[1] for row in rows}
+
+
+def addresses(db: Session, ids: Collection[str]) -> dict[str, str | None]:
+    """id -> e-mail address or None, of those that are there and not suspended."""
+    rows = db.execute(select(User.id, User.email).where(User.id.in_(list(ids)), User.is_active))
+    return {row[0]: row[1] for row in rows}
+
+
+def administrators(db: Session) -> list[str]:
+    """Ids of those who are told when something is wrong with the server."""
+    return list(db.scalars(select(User.id).where(User.is_admin, User.is_active).order_by(User.id)))
+
+
+def actor_of(db: Session, user_id: str) -> Actor | None:
+    """A person in whose name something is done that they set up before; None when they are gone or suspended."""
+    user = db.scalar(select(User).where(User.id == user_id, User.is_active))
+    return Actor(user.id, user.username, user.is_admin, via="system") if user is not None else None
 
 
 def has_password_user(db: Session) -> bool:

@@ -63,10 +63,10 @@ def _admin(ctx: Ctx, params: dict[str, Any]) -> None:
 
 QUALITY = TaskKind(
     "knowledge.quality", "Assess quality", "maintenance", QualityParams, run_quality, prepare=_mine, time_limit=3600,
-    description="Measures how good stored documents are to answer from.", examples=[{"limit": 100}],
+    description="Measures how good stored documents are to answer from.", examples=[{"limit": 100}], offered=False,
 )  # fmt: skip
 FRESHNESS = TaskKind(
     "knowledge.freshness", "Refresh old pages", "maintenance", FreshnessParams, run_freshness, prepare=_admin,
     time_limit=600, description="Has the pages read again that were not compared with their source for long.",
-    examples=[{"days": 30, "limit": 10}],
+    examples=[{"days": 30, "limit": 10}], offered=False,
 )  # fmt: skip

@@ -176,7 +176,7 @@ def probability(features: dict[str, float], model: dict[str, float]) -> float:
 
 def windows(claim: str, passage: str) -> list[Window]:
     """Single sentences and pairs of neighbours, best agreement of words first; [] when there is nothing to compare."""
-    from webapp.summaries.sentences import split
+    from webapp.core.sentences import split
 
     wanted = Claim(claim)
     spans = [(one.start, one.end) for one in split(passage)]

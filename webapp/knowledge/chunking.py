@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from webapp.summaries import sentences
+from webapp.core import sentences
 
 Offsets = Callable[[str], list[tuple[int, int]]]  # a text -> where each of its tokens begins and ends, in characters
 

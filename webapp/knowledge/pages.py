@@ -73,7 +73,7 @@ def _head(ctx: Ctx, found: Summary) -> dict[str, Any]:
     row = found.collection
     return {"one": found, "c": row, "mine": found.access == "owner", "search": _search(row.id),
             "embedder": embedding.info(ctx.rt, row.embedder), "accepted": ",".join(sorted(sources.accepted())),
-            "max_upload_mb": ctx.rt.settings.max_upload_mb}  # fmt: skip
+            "max_upload_mb": ctx.rt.settings.largest_upload_mb}  # fmt: skip
 
 
 def _reading(ctx: Ctx, found: Summary) -> dict[str, Any]:

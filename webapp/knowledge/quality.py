@@ -40,6 +40,12 @@ LABELS = {
 # What is left of the score when this signal alone is worth nothing.
 CRITICAL = {"length": 0.0, "errors": 0.0, "repetition": 0.4, "links": 0.4, "duplication": 0.5, "readability": 0.6}
 
+CUT_OFF = "it ends like a text that was cut off"
+REASON = 0.85  # a signal below it is a reason why the score is not higher
+
+# Scripts without blanks between words, and how many of their characters count as one.
+UNSPACED = ((re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"), 2),
+            (re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"), 5))  # fmt: skip
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 SENTENCE_END = re.compile(r"[.!?…。！？]+(?=[\s\"'”’)\]]|$)|\n{2,}|\n(?=[-#|>])")
 LINK = re.compile(r"\[([^\[\]]{0,500})\]\([^()\s]{0,2000}\)")
@@ -67,6 +73,11 @@ class Signal:
     def label(self) -> str:
         return LABELS[self.name]
 
+    @property
+    def cost(self) -> float:
+        """How far it pulls the score down, to compare it with the others."""
+        return (1 - self.score) * (self.weight + 10 * (1 - CRITICAL.get(self.name, 1.0)))
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -76,7 +87,14 @@ class Quality:
 
     def as_json(self) -> dict[str, Any]:
         return {"score": self.score, "family": self.family,
-                "signals": [asdict(one) | {"label": one.label} for one in self.signals]}  # fmt: skip
+                "signals": [asdict(one) | {"label": one.label} for one in self.signals],
+                "reasons": self.reasons}  # fmt: skip
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the score is not higher, what costs most first; at most three."""
+        low = sorted((one for one in self.signals if one.score < REASON), key=lambda one: -one.cost)
+        return [one.note for one in low[:3]]
 
 
 def assess(
@@ -95,7 +113,7 @@ def assess(
     family = family_of(content_type)
     shown = _sample(text)
     words = WORD.findall(LINK.sub(r"\1", shown))
-    count = int(meta.get("words") or len(text.split()))
+    count = max(int(meta.get("words") or len(text.split())), _unspaced(text))
     measured = {
         "length": _length(count, meta, family),
         "readability": _readability(shown, words),
@@ -106,7 +124,7 @@ def assess(
         "duplication": _duplication(duplicate_of, similarity),
         "structure": _structure(shown, count),
         "date": (1.0, published, f"dated {published}") if published else (0.0, None, "no date was found"),
-        "errors": _errors(shown, words, count, warnings or []),
+        "errors": _errors(shown, words, count, warnings or [], _cut_off(text) if family == "page" else ""),
     }
     signals = [
         Signal(name, round(min(1.0, max(0.0, found[0])), 3), weight, found[1], found[2])
@@ -147,12 +165,18 @@ Found = tuple[float, float | int | str | None, str]
 def _length(words: int, meta: dict[str, Any], family: Family) -> Found:
     if family == "data" and (rows := meta.get("rows")):
         return math.log1p(int(rows)) / math.log1p(20), int(rows), f"{int(rows):,} rows"
-    return math.log1p(words) / math.log1p(ENOUGH_WORDS), words, f"{words:,} words"
+    score = math.log1p(words) / math.log1p(ENOUGH_WORDS)
+    return score, words, f"only {words:,} words" if score < REASON else f"{words:,} words"
+
+
+def _unspaced(text: str) -> int:
+    """Words of scripts that write them without blanks, about."""
+    return sum(len(characters.findall(text)) // each for characters, each in UNSPACED)
 
 
 def _readability(text: str, words: list[str]) -> Found | None:
     """None for scripts without blanks between words and for texts of a few words."""
-    if len(words) < 30 or sum(map(len, words)) / len(words) > 20:
+    if len(words) < 30 or _unspaced(text) > len(words):
         return None
     sentences = max(1, len([part for part in SENTENCE_END.split(text) if part and WORD.search(part)]))
     length, long_words = len(words) / sentences, 100 * sum(len(word) > 6 for word in words) / len(words)
@@ -219,7 +243,13 @@ def _structure(text: str, words: int) -> Found:
     return parts / wanted if words > 100 else 1.0, parts, f"{parts:,} headings, items, rows and paragraphs"
 
 
-def _errors(text: str, words: list[str], count: int, warnings: list[str]) -> Found:
+def _cut_off(text: str) -> str:
+    """Where a teaser stops: what stands before a subscription, or the beginning that a list of articles shows."""
+    end = text[-200:].rstrip().rstrip("\"'”’»)]")
+    return " ".join(text[-200:].split()[-3:]) if end.endswith(("...", "…")) else ""
+
+
+def _errors(text: str, words: list[str], count: int, warnings: list[str], cut_off: str = "") -> Found:
     """What went wrong when it was made or read: error pages, broken characters, letters without words, warnings."""
     broken = len(MOJIBAKE.findall(text)) / max(1, len(words))
     letters = sum(character.isalnum() or character.isspace() for character in text) / max(1, len(text))
@@ -232,6 +262,9 @@ def _errors(text: str, words: list[str], count: int, warnings: list[str]) -> Fou
     if letters < 0.7:
         score -= (0.7 - letters) * 2
         notes.append(f"only {letters:.0%} are letters and digits")
+    if cut_off:
+        score -= 0.4
+        notes.append(f"{CUT_OFF}: “{cut_off}”")
     if warnings:
         score -= 0.1 * min(3, len(warnings))
         notes += [warning.rstrip(".")[:120] for warning in warnings[:3]]

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from webapp.core import sentences
 from webapp.knowledge.keywords import terms
 from webapp.knowledge.snippets import WORD, stem
-from webapp.summaries import sentences
 
 if TYPE_CHECKING:
     from webapp.embedding.base import Vectors

@@ -22,9 +22,9 @@ from webapp.core.errors import (
 )
 from webapp.embedding import service as embedding
 from webapp.engines import service as engines
-from webapp.openai_api import wire
 from webapp.openai_api.kind import COMPLETION
 from webapp.openai_api.wire import Call
+from webapp.tasks import outcome as outcomes
 from webapp.tasks import service as tasks
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def prepare(rt: Runtime, wanted: str) -> tuple[str, bool, int | None]:
             hint = "Without one, brainstem/extractive answers from your sources."
             raise NoModel(error.message, suggestion=f"{error.suggestion or ''} {hint}".strip()) from None
         raise unknown(wanted, there) from None
+    if not info.available and info.retry_after is not None:
+        raise Unavailable(f"{info.missing}.", code="circuit_open", retry_after=info.retry_after)
     if not info.available:
         raise NoModel(info.missing or f"{name} cannot be used now.", suggestion=info.suggestion)
     return info.id, grounded, min(1024, info.context // 2) if info.context else 2048
@@ -122,12 +124,15 @@ def outcome(rt: Runtime, call: Call) -> dict[str, Any] | AppError | None:
         try:
             task = tasks.get(Ctx(rt, db, call.user), call.task_id)
         except NotFound:
-            return wire.failure("cancelled", None, None)
+            return outcomes.cancelled()
         if not task.is_final:
             return None
         if task.status == "completed":
             return dict(task.result or {})
-        return wire.failure(task.status, task.error, task.error_code)
+        error = outcomes.failure(db, task)
+        if error.status == 422:
+            error.status = 400  # OpenAI's protocol knows no 422
+        return error
 
 
 def give_up(rt: Runtime, call: Call) -> None:

@@ -7,16 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from webapp.core.errors import AppError
-
 if TYPE_CHECKING:
     from webapp.core.context import Actor
     from webapp.embedding.base import Vectors
 
 DONE = "data: [DONE]\n\n"
-STATUS = {"no_model": 503, "unavailable": 503, "upstream": 502, "context_overflow": 400, "invalid": 400,
-          "bad_request": 400, "empty_question": 400, "not_found": 404, "rate_limited": 429, "time_limit": 504,
-          "storage_full": 507}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,19 +69,6 @@ def usage(result: dict[str, Any]) -> dict[str, int] | None:
 def grounds(result: dict[str, Any]) -> dict[str, Any]:
     """The fields beside OpenAI's: sources with their citations, and what is known of the answer."""
     return {name: result[name] for name in ("sources", "brainstem") if name in result}
-
-
-def failure(status: str, error: str | None, code: str | None) -> AppError:
-    """What became of a task that did not complete."""
-    if status == "cancelled":
-        return _with_status(AppError("the task was cancelled", code="cancelled"), 409)
-    code = "time_limit" if status == "timed_out" else code or "error"
-    return _with_status(AppError(error or "the task failed", code=code), STATUS.get(code, 500))
-
-
-def _with_status(error: AppError, status: int) -> AppError:
-    error.status = status
-    return error
 
 
 def embeddings(model: str, vectors: Vectors, tokens: int, encoding: str) -> dict[str, Any]:

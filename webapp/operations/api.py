@@ -8,8 +8,8 @@ Ours, under /api/v1/operations:
   /schedules, .../{name}/run|pause|resume  what the clock starts; PATCH changes the time, /schedules/preview tries one
   /tasks, .../bulk                         tasks of everybody
   /audit                                   who did what
-Agent Service, under /api/v1/agent-service: dead-letters, dead-letters/{id}/requeue, health, metrics, tasks/{task_id}.
-Creating a task there needs agents.
+Agent Service, under /api/v1/agent-service: dead-letters, dead-letters/{id}/requeue, health, metrics; its tasks are in
+webapp/agent_service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from webapp.health import service as health
 from webapp.operations import service
 from webapp.operations.schemas import (
     AgentHealthOut,
-    AgentTaskOut,
     AlertOut,
     AuditOut,
     AuditPage,
@@ -52,7 +51,6 @@ from webapp.operations.schemas import (
     WorkerOut,
 )
 from webapp.operations.service import OwnedTask, WorkerRow
-from webapp.tasks import service as tasks
 from webapp.tasks.dialects import agentic_status
 from webapp.web.api import ADMIN, ANY, PUBLIC, Api
 
@@ -237,27 +235,8 @@ def agent_health(ctx: Ctx) -> Any:
 
 @agent_service.get("/metrics", auth=ANY, query=MetricsQuery, returns=MetricsOut)
 def agent_metrics(ctx: Ctx, query: MetricsQuery) -> Any:
-    """Duration, success rate, error rate and queue length, per kind and in total: of own tasks, for admins of all."""
+    """Duration, success rate, error rate and queue length, per kind, per agent and in total: of own tasks, for admins of all."""
     return MetricsOut.model_validate(service.metrics(ctx, query.hours))
-
-
-@agent_service.get("/tasks/<task_id>", auth="tasks:read", returns=AgentTaskOut, errors=(404,))
-def get_agent_task(ctx: Ctx, task_id: str) -> Any:
-    """A task and its result."""
-    task = tasks.get(ctx, task_id)
-    return AgentTaskOut(
-        id=task.id,
-        title=task.title,
-        description=task.params.get("description"),
-        agent_id=task.params.get("agent_id"),
-        user_id=task.owner_id,
-        status=agentic_status(task.status),
-        result=task.result,
-        error=task.error,
-        created_at=task.created_at,
-        started_at=task.started_at,
-        completed_at=task.finished_at,
-    )
 
 
 APIS = [operations, agent_service]

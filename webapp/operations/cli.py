@@ -33,8 +33,8 @@ def queues(unit: Unit, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.queues(ctx)
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("QUEUE", "WAITING", "LATER", "RUNNING", "OLDEST", "PER MIN", "WORKERS", "STATE"),
         [
             (row.name, row.waiting, row.scheduled, row.running, _age(row.oldest_seconds), f"{row.per_minute_5:g}",
@@ -55,8 +55,8 @@ def workers(unit: Unit, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.workers(ctx)
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("WORKER", "STATE", "ROLE", "PID", "THREADS", "RUNNING", "DONE", "RSS MB", "BEAT"),
         [
             (row.id, row.state, row.role, row.pid, row.threads, len(row.running), row.done, f"{row.rss_mb:.0f}",
@@ -102,7 +102,7 @@ def alerts(unit: Unit, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.alerts(ctx)
     if as_json:
-        _dump(rows)
+        dump(rows)
     for row in () if as_json else rows:
         click.echo(f"{row.level.upper():5} {row.title}. {row.text}")
     if not rows and not as_json:
@@ -121,8 +121,8 @@ def running(unit: Unit, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.running(ctx)
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("TASK", "OWNER", "QUEUE", "DONE", "RUNS FOR", "LAST WORD", "TITLE", "TROUBLE"),
         [
             (row.id, row.owner or "system", row.queue, f"{row.progress}%", _age(row.elapsed), _age(row.silent),
@@ -145,8 +145,8 @@ def dead(unit: Unit, state: str, limit: int, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.letters(ctx, state=state, limit=limit).items
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("LETTER", "KIND", "REASON", "ATTEMPTS", "FAILED", "ERROR"),
         [
             (row.id, row.kind, row.reason, row.attempt, f"{row.failed_at:%Y-%m-%d %H:%M}", row.error[:80].replace("\n", " "))
@@ -193,8 +193,8 @@ def schedules(unit: Unit, as_json: bool) -> None:
     with unit(write=False) as ctx:
         rows = service.schedules(ctx)
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("NAME", "WHEN", "NEXT", "LAST", "RESULT"),
         [
             (row.name, row.when, f"{row.next_at:%Y-%m-%d %H:%M:%S}" if row.next_at else "paused",
@@ -277,8 +277,8 @@ def tasks(unit: Unit, status: str | None, kind: str | None, user: str | None, se
             for row in found
         ]  # fmt: skip
     if as_json:
-        return _dump(rows)
-    _table(
+        return dump(rows)
+    table(
         ("TASK", "OWNER", "KIND", "STATUS", "DONE", "CREATED", "TITLE"),
         [
             (row["id"], row["owner"], row["kind"], row["status"], f"{row['progress']}%",
@@ -336,8 +336,8 @@ def audit(unit: Unit, actor: str | None, action: str | None, limit: int, as_json
         ]
     head = ("AT", "ACTOR", "VIA", "ACTION", "OBJECT", "DETAIL")
     if as_json:
-        return _dump([dict(zip(map(str.lower, head), line, strict=True)) for line in lines])
-    return _table(head, lines)
+        return dump([dict(zip(map(str.lower, head), line, strict=True)) for line in lines])
+    return table(head, lines)
 
 
 def _answer(answer: dict[str, list[dict[str, str]]], words: str) -> None:
@@ -352,7 +352,7 @@ def _answer(answer: dict[str, list[dict[str, str]]], words: str) -> None:
 # -- printing --------------------------------------------------------------------------------------------------------
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Columns as wide as needed; numbers to the right."""
     lines = [tuple(str(cell) for cell in row) for row in rows]
     widths = [max(len(line[n]) for line in [head, *lines]) for n in range(len(head))]
@@ -377,6 +377,6 @@ def _age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def _dump(rows: Any) -> None:
+def dump(rows: Any) -> None:
     plain = [asdict(row) if is_dataclass(row) and not isinstance(row, type) else row for row in rows]
     click.echo(json.dumps(plain, indent=2, default=str))

@@ -259,27 +259,11 @@ class MetricsOut(ApiModel):
     scope: str = Field(description="own, or all for administrators.")
     window_hours: float
     total: KindMetricsOut
-    agents: list[KindMetricsOut] = Field(description="By kind of task.")
+    agents: list[KindMetricsOut] = Field(description="By kind of task and, where a task names one, by agent.")
 
 
 class MetricsQuery(ApiModel):
     hours: float = Field(24, gt=0, le=24 * 31)
-
-
-class AgentTaskOut(ApiModel):
-    """shapes of the agent service: its own words for a task (pending, running, completed, failed, cancelled)."""
-
-    id: str
-    title: str
-    description: str | None
-    agent_id: str | None
-    user_id: str | None
-    status: str
-    result: dict[str, Any] | None
-    error: str | None
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
 
 
 class AgentHealthOut(ApiModel):

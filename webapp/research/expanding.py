@@ -65,7 +65,7 @@ def expand(task: TaskRun, questions: Sequence[str], most: int, span: tuple[int, 
     made.crawl_task = crawl["id"]
     sort(task, made, crawl)
     if any(one["new"] for one in made.read):
-        _embedded(task, made, (middle, span[1]))
+        embedded(task, made, (middle, span[1]))
     return made
 
 
@@ -121,6 +121,17 @@ def crawled(task: TaskRun, made: Expansion, most: int, span: tuple[int, int]) ->
     return task.wait_for_children()["crawl"]
 
 
+def read_given(task: TaskRun, span: tuple[int, int]) -> Expansion:
+    """The pages a person named, read; `unread` says what kept the others. Leaves the worker meanwhile."""
+    made = Expansion(found=[{"url": url, "title": "", "via": "you"} for url in task.params["urls"]],
+                     most=len(task.params["urls"]))  # fmt: skip
+    task.progress(span[0], f"Reading {made.most} page{'' if made.most == 1 else 's'}")
+    crawl = crawled(task, made, made.most, span)
+    made.crawl_task = crawl["id"]
+    sort(task, made, crawl)
+    return made
+
+
 def _own_hosts(task: TaskRun, made: Expansion) -> list[str]:
     """Hosts that may be private: the operator's places, what a person named, and stored pages that lead to themselves."""
     places = (one.replace("{topic}", "x") for one in task.rt.settings.research_sources)
@@ -143,12 +154,17 @@ def sort(task: TaskRun, made: Expansion, crawl: dict[str, Any]) -> None:
         if fate.state in READ and fate.document_id:
             made.read.append({"url": fate.url, "title": title, "document_id": fate.document_id,
                               "new": fate.state == "fetched"})  # fmt: skip
+        elif fate.reason == "duplicate" and fate.document_id:  # its words are here, under another address
+            made.read.append({"url": fate.url, "title": title, "document_id": fate.document_id, "new": False})
+            made.notes.append(
+                f"{fate.url} has exactly the text of a document that is stored already; that one is cited."
+            )
         elif fate.reason != "redirect":
             detail = fate.detail or "It was not reached."
             made.unread.append(asdict(Unread(fate.url, title, fate.reason or fate.state, detail)))
 
 
-def _embedded(task: TaskRun, made: Expansion, span: tuple[int, int]) -> None:
+def embedded(task: TaskRun, made: Expansion, span: tuple[int, int]) -> None:
     """Words find a new page at once; what it means only when its passages have vectors."""
     _wait_between(task, span)
     task.start_child(

@@ -6,13 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from webapp.core.errors import AppError, Invalid, NoModel
+from webapp.core.errors import Invalid, NoModel
 from webapp.research import planning, reporting
-from webapp.research.expanding import Expansion, crawled, expand, sort
-from webapp.research.params import AnalyzeParams, ExpandParams, ResearchParams
+from webapp.research.expanding import Expansion, embedded, expand, read_given
+from webapp.research.files import DOWNLOADS
+from webapp.research.params import AnalyzeParams, AnswersParams, ExpandParams, ResearchParams
 from webapp.research.reporting import Sources
 from webapp.tasks.kinds import TaskKind, doubling
-from webapp.tasks.service import outbound_policy
 
 if TYPE_CHECKING:
     from webapp.core.context import Ctx
@@ -22,21 +22,15 @@ if TYPE_CHECKING:
 def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
     """The collection must be the caller's to change; an address that may not be asked, or a model that is not there,
     is refused before anything is stored."""
-    from webapp.core.addresses import precheck_url
     from webapp.engines import service as engines
+    from webapp.intake import service as intake
     from webapp.knowledge.service import collections
 
     chosen = params.get("collection_id")
     params["collection_id"] = (collections.writable(ctx, chosen) if chosen else collections.default(ctx)).id
     if params.get("engine") not in (None, "", "extractive"):
         engines.choose(ctx.rt, params["engine"])
-    policy = outbound_policy(ctx.rt.settings)
-    for url in params.get("urls") or ():
-        try:
-            precheck_url(url, policy)
-        except AppError as error:
-            error.details = [{"loc": ["urls"], "msg": f"{url[:200]}: {error.message}", "type": error.code}]
-            raise
+    intake.check_urls(ctx, params.get("urls") or ())
 
 
 # -- research --------------------------------------------------------------------------------------------------------
@@ -81,11 +75,44 @@ def _find_out(task: TaskRun, plan: dict[str, Any], most: int, began: float) -> d
     now = [sources.take(one) for one in after]
     new = {one["document_id"] for one in made.read}
     answers = [reporting.both(one, two, new, sources) for one, two in zip(earlier, now, strict=True)]
+    return _told(task, plan, made, began, answers, after, sources)
+
+
+def _told(task: TaskRun, plan: dict[str, Any], made: Expansion, began: float, answers: list[dict[str, Any]],
+          found: list[dict[str, Any]], sources: Sources, more: list[str] | None = None) -> dict[str, Any]:  # fmt: skip
+    """What the sources differ in beside the answers; then the whole. found: the answers as they were made."""
     task.progress(90, "Comparing the sources")
-    conflicts = reporting.conflicts(task, task.params["topic"], sources)
-    result = _result(task, made, began, after, sources)
+    conflicts = reporting.conflicts(task, task.params["topic"], sources, more or [])
+    result = _result(task, made, began, found, sources)
     result |= {"topic": task.params["topic"], "plan": plan, "questions": answers, "conflicts": conflicts}
     return _finished(task, result, sources, _report(answers, conflicts))
+
+
+# -- questions to given pages ------------------------------------------------------------------------------------------
+
+
+def from_pages(task: TaskRun) -> dict[str, Any]:
+    """From the named pages and nothing else; where none is named, as `research`: what is stored, then new sources."""
+    if not task.params["urls"]:
+        return research(task)
+    began = task.once("began", time.time)
+    plan = task.once("plan", partial(_plan, task))
+    task.progress(4, f"{len(plan['questions'])} questions to answer", data={"questions": plan["questions"]})
+    made = read_given(task, (5, 50))
+    if not made.read:
+        raise _unreadable(made)
+    if any(one["new"] for one in made.read):
+        embedded(task, made, (50, 60))
+    ids = list(dict.fromkeys(one["document_id"] for one in made.read))
+    found = reporting.answered(task, "answer", plan["questions"], (60, 90), ids)
+    sources = Sources()
+    now = [reporting.both(None, sources.take(one), set(ids), sources, "given") for one in found]
+    return _told(task, plan, made, began, now, found, sources, ids) | {"only_from_urls": True}
+
+
+def _unreadable(made: Expansion) -> Invalid:
+    reasons = "; ".join(f"{one['url']}: {one['detail']}" for one in made.unread)[:1500]
+    return Invalid(f"None of the pages could be read: {reasons}")
 
 
 def _result(
@@ -172,12 +199,9 @@ def _said(made: Expansion) -> str:
 def analysis(task: TaskRun) -> dict[str, Any]:
     """1. Read the pages, each once. 2. Compare what they say. 3. Keep a citation for every claim."""
     began = task.once("began", time.time)
-    made = _read_given(task, (5, 60))
+    made = read_given(task, (5, 60))
     if not made.read:
-        raise Invalid(
-            "None of the pages could be read: "
-            + "; ".join(f"{one['url']}: {one['detail']}" for one in made.unread)[:1500]
-        )
+        raise _unreadable(made)
     task.progress(65, f"Comparing {len(made.read)} pages" if len(made.read) > 1 else "Reading one page")
     texts = reporting.texts(task, list(dict.fromkeys(one["document_id"] for one in made.read)))
     found = reporting.answers.compare(task.rt, texts, task.params.get("question") or "", cancelled=task.stopped)
@@ -201,16 +225,6 @@ def analysis(task: TaskRun) -> dict[str, Any]:
     return _finished(task, result, sources, _compared(comparing, same, other, claims))
 
 
-def _read_given(task: TaskRun, span: tuple[int, int]) -> Expansion:
-    made = Expansion(found=[{"url": url, "title": "", "via": "you"} for url in task.params["urls"]],
-                     most=len(task.params["urls"]))  # fmt: skip
-    task.progress(span[0], f"Reading {made.most} page{'' if made.most == 1 else 's'}")
-    crawl = crawled(task, made, made.most, span)
-    made.crawl_task = crawl["id"]
-    sort(task, made, crawl)
-    return made
-
-
 def _compared(
     comparing: bool, same: list[dict[str, Any]], other: list[dict[str, Any]], claims: list[dict[str, Any]]
 ) -> str:
@@ -226,21 +240,31 @@ def _list(claims: list[dict[str, Any]]) -> str:
     return "\n".join(f"- {one['text']} {_marks(one['sources'])}" for one in claims)
 
 
+ANSWERS = TaskKind(
+    "research", "Research", "inference", AnswersParams, from_pages, prepare=prepare, time_limit=3600, max_attempts=4,
+    backoff=doubling(30.0),
+    description="Answers each of your questions from the pages you name, or looks for sources itself; every sentence cited.",
+    view="research/_result.html", downloads=DOWNLOADS,
+    examples=[{"topic": "AI Ethics", "urls": ["https://source1.com", "https://source2.com"],
+               "questions": ["What are the main concerns?", "What solutions exist?"]}],
+)  # fmt: skip
 RESEARCH = TaskKind(
-    "research.run", "Research", "inference", ResearchParams, research, prepare=prepare, time_limit=3600, max_attempts=4,
+    "research.run", "Research by an agent", "inference", ResearchParams, research, prepare=prepare, time_limit=3600, max_attempts=4,
     backoff=doubling(30.0),
     description="Plans questions about a topic, looks for sources, reads them and answers with checked citations.",
-    offered=False, examples=[{"topic": "heat pumps in old houses", "max_sources": 5}],
+    offered=False, view="research/_result.html", downloads=DOWNLOADS,
+    examples=[{"topic": "heat pumps in old houses", "max_sources": 5}],
 )  # fmt: skip
 EXPAND = TaskKind(
     "knowledge.expand", "Look for new sources", "crawling", ExpandParams, expansion, prepare=prepare, time_limit=3600,
     max_attempts=4, backoff=doubling(30.0),
     description="Reads a few pages about a topic and makes them searchable.",
-    offered=False, examples=[{"topic": "heat pumps", "max_urls": 5}],
+    offered=False, view="research/_result.html", examples=[{"topic": "heat pumps", "max_urls": 5}],
 )  # fmt: skip
 ANALYZE = TaskKind(
     "content.analyze", "Compare pages", "inference", AnalyzeParams, analysis, prepare=prepare, time_limit=1800,
     max_attempts=4, backoff=doubling(30.0),
     description="Reads pages and says what they agree on, where they differ and what each of them claims.",
-    offered=False, examples=[{"urls": ["https://example.org/one", "https://example.org/two"]}],
+    offered=False, view="research/_result.html", downloads=DOWNLOADS,
+    examples=[{"urls": ["https://example.org/one", "https://example.org/two"]}],
 )  # fmt: skip

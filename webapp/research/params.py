@@ -66,6 +66,32 @@ class ResearchParams(_Expanding):
         return list(dict.fromkeys(" ".join(one.split())[:1000] for one in given if one.strip()))
 
 
+class AnswersParams(ResearchParams):
+    """task_config of `research` (001:136-138): topic, urls and questions; the rest is ours."""
+
+    topic: Annotated[str, AfterValidator(worded)] = Field(
+        min_length=1, max_length=1000, title="Topic", examples=["AI Ethics"],
+        description="What it is about.")  # fmt: skip
+    urls: list[str] = Field(
+        default_factory=list, max_length=MOST_PAGES, title="Pages", examples=[["https://source1.com", "https://source2.com"]],
+        description="Answers come from these and nothing else. Empty: from what is stored, and from new sources.",
+        json_schema_extra={"widget": "url-list"})  # fmt: skip
+    questions: list[str] = Field(
+        default_factory=list, max_length=MOST_QUESTIONS, title="Questions", description="Empty: a plan is made of the topic.",
+        examples=[["What are the main concerns?", "What solutions exist?"]])  # fmt: skip
+    expand_knowledge: bool = Field(
+        True, title="Look for new sources", description="Where no pages are named; off: only what is stored already."
+    )
+    max_sources: int = Field(
+        5, ge=1, le=MOST_PAGES, title="Most new pages", description="Read at most, where no pages are named.")  # fmt: skip
+    conversation_id: str | None = Field(None, max_length=200, json_schema_extra={"widget": "hidden"})
+
+    @field_validator("urls", "questions", mode="before")
+    @classmethod
+    def _none_is_empty(cls, given: Any) -> Any:
+        return [] if given is None else given
+
+
 class ExpandParams(_Expanding):
     """question: answered before and after, so that one sees what the new pages changed; the topic, if none is named."""
 

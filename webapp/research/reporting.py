@@ -23,6 +23,7 @@ MARK = re.compile(r"(?<!\\)\[(\d{1,3})\]")
 COMPARED = 5  # documents whose texts are held against each other
 CHANGES = {
     "first": "Answered from what is stored.",
+    "given": "Answered from the pages you named.",
     "now": "New: it could not be answered before.",
     "other": "The answer changed with the new sources.",
     "more": "The new sources confirm the answer.",
@@ -31,25 +32,27 @@ CHANGES = {
 }
 
 
-def answered(task: TaskRun, tag: str, questions: Sequence[str], span: tuple[int, int]) -> list[dict[str, Any]]:
-    """The answer to each question as JSON, once for a task however often it runs."""
+def answered(
+    task: TaskRun, tag: str, questions: Sequence[str], span: tuple[int, int], documents: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The answer to each question as JSON, once for a task however often it runs. documents: only from these, if any."""
     found = []
     for number, question in enumerate(questions):
         at = span[0] + (span[1] - span[0]) * number / max(1, len(questions))
         task.progress(at, f"Answering {number + 1} of {len(questions)}: {question[:120]}")
-        found.append(task.once(f"{tag} {number}", partial(_answer, task, question)))
+        found.append(task.once(f"{tag} {number}", partial(_answer, task, question, documents)))
     return found
 
 
-def _answer(task: TaskRun, question: str) -> dict[str, Any]:
+def _answer(task: TaskRun, question: str, documents: Sequence[str]) -> dict[str, Any]:
     with task.rt.unit(write=False) as db:
         ctx = Ctx(task.rt, db, actor(task), request_id=task.request_id or "-")
         agent = agents.get(ctx, "research")
         db.expunge(agent)
         db.commit()  # nothing is open while the answer is looked for and written
         made = answers.answer(
-            ctx, question, engine=task.params.get("engine") or "", agent=agent, k=agent.config.get("k", 10), max_sentences=3,
-            max_tokens=400, task_type="research", task_id=task.id, cancelled=task.stopped, timeout=task.remaining(),
+            ctx, question, engine=task.params.get("engine") or "", agent=agent, documents=documents,
+            k=agent.config.get("k", 10), max_sentences=3, max_tokens=400, task_type="research", task_id=task.id, cancelled=task.stopped, timeout=task.remaining(),
             record=False,
         )  # fmt: skip
     return {
@@ -100,9 +103,12 @@ class Sources:
 # -- what changed ----------------------------------------------------------------------------------------------------
 
 
-def both(before: dict[str, Any] | None, after: dict[str, Any], new: set[str], sources: Sources) -> dict[str, Any]:
-    """A question with both of its answers. new: documents read by this task."""
-    change = _change(before, after)
+def both(
+    before: dict[str, Any] | None, after: dict[str, Any], new: set[str], sources: Sources, first: str = "first"
+) -> dict[str, Any]:
+    """A question with both of its answers. new: documents read by this task; first: what an answer is called that has
+    none before it."""
+    change = _change(before, after, first)
     fresh = sorted({one.number for one in sources.all if one.document_id in new and one.number in after["sources"]})
     shown = {"text": before["text"], "declined": before["declined"], "confidence": before["confidence"],
              "sources": before["sources"]} if before else None  # fmt: skip
@@ -113,11 +119,11 @@ def both(before: dict[str, Any] | None, after: dict[str, Any], new: set[str], so
     }  # fmt: skip
 
 
-def _change(before: dict[str, Any] | None, after: dict[str, Any]) -> str:
+def _change(before: dict[str, Any] | None, after: dict[str, Any], first: str) -> str:
     if after["declined"]:
         return "open"
     if before is None:
-        return "first"
+        return first
     if before["declined"]:
         return "now"
     if plain(before["text"]) == plain(after["text"]):
@@ -161,9 +167,9 @@ def claim(one: answers.Claim, sources: Sources) -> dict[str, Any]:
             "why": one.why, "quotes": [span.quote for span in one.spans]}  # fmt: skip
 
 
-def conflicts(task: TaskRun, topic: str, sources: Sources) -> list[dict[str, Any]]:
-    """Where the documents that were cited say different things about the same."""
-    ids = list(dict.fromkeys(one.document_id for one in sources.all))[:COMPARED]
+def conflicts(task: TaskRun, topic: str, sources: Sources, more: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Where the documents that were cited, and then `more`, say different things about the same."""
+    ids = list(dict.fromkeys([*(one.document_id for one in sources.all), *more]))[:COMPARED]
     if len(ids) < 2:
         return []
     found = answers.compare(task.rt, texts(task, ids), topic, cancelled=task.stopped)
@@ -185,9 +191,13 @@ def quality(task: TaskRun, document_ids: Sequence[str]) -> dict[str, Any]:
                 row, found = assessing.quality_of(ctx, one)
             except AppError:
                 continue
-            notes = [signal["note"] for signal in found.get("signals", []) if signal["score"] < 0.5]
-            rows.append(
-                {"document_id": row.id, "title": row.title, "url": row.url, "score": found["score"], "notes": notes}
-            )
+            rows.append({"document_id": row.id, "title": row.title, "url": row.url, "score": found["score"],
+                         "words": row.words, "published": row.published, "notes": _reasons(found)})  # fmt: skip
     mean = round(sum(one["score"] for one in rows) / len(rows), 3) if rows else None
     return {"overall_score": mean, "documents": rows}
+
+
+def _reasons(found: dict[str, Any]) -> list[str]:
+    """Why a score is not higher; of one that was measured before reasons were kept, its bad signals."""
+    kept = found.get("reasons")
+    return kept if kept is not None else [one["note"] for one in found.get("signals", []) if one["score"] < 0.5]

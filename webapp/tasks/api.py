@@ -2,15 +2,12 @@
 
 ECEEE v4:  /api/v1/utils/ai-tasks/ (list, create), .../{id}/ (get, put, patch, delete), .../{id}/cancel|retry|updates/,
            .../active/, .../recent/, /api/v1/utils/tasks/{id}/stream/
-Ours:      /api/v1/task-kinds, /api/v1/tasks/bulk
+Ours:      /api/v1/task-kinds, /api/v1/tasks/bulk; the rest of /api/v1/tasks is in manager_api.py
 Logs:      /api/v1/logs/history, /api/v1/logs/{task_id}, /api/v1/logs/stream/{task_id}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,10 +15,10 @@ from flask import Response, request
 from sqlalchemy import func, select
 
 from webapp.core.context import Ctx
-from webapp.core.db import utcnow
-from webapp.core.errors import AppError, Invalid, NotFound
+from webapp.core.errors import Invalid, NotFound
 from webapp.tasks import dialects, live, service
 from webapp.tasks.kinds import kinds
+from webapp.tasks.manager_api import manager
 from webapp.tasks.models import Task
 from webapp.tasks.schemas import (
     AiTaskBrief,
@@ -79,35 +76,11 @@ def _page_url(page: int) -> str:
 @eceee.post("/ai-tasks/", auth=WRITE, body=AiTaskIn, returns=AiTaskOut, status=201, idempotent=True)
 def create_task(ctx: Ctx, body: AiTaskIn) -> Any:
     """Store and queue a task; it answers at once and works in the background."""
-    with _within_config():
+    with dialects.within_config():
         values = service.start(
             ctx, body.task_type, body.task_config, title=body.title, priority=body.priority, asked=True
         )
-    return dialects.eceee_task(_transient(values), username=ctx.user.username)
-
-
-@contextmanager
-def _within_config() -> Iterator[None]:
-    """A kind names its own fields; to the client they lie inside `task_config`."""
-    try:
-        yield
-    except AppError as exc:
-        for detail in exc.details or ():
-            if not detail["loc"] or detail["loc"][0] not in ("task_type", "priority", "title"):
-                detail["loc"] = ["task_config", *detail["loc"]]
-        raise
-
-
-class _Stored(SimpleNamespace):
-    """The row just stored, without reading it again and without the ORM's bookkeeping."""
-
-    error = result = started_at = finished_at = None
-    priority = Task.priority
-
-
-def _transient(values: dict[str, Any]) -> Any:
-    now = utcnow()
-    return _Stored(**values, seq=1, created_at=now, updated_at=now)
+    return dialects.eceee_started(values, username=ctx.user.username)
 
 
 @eceee.get("/ai-tasks/active/", auth=READ, returns=list[AiTaskBrief])
@@ -136,7 +109,7 @@ def get_task(ctx: Ctx, task_id: str) -> Any:
 @eceee.patch("/ai-tasks/<task_id>/", auth=WRITE, body=AiTaskPatch, returns=AiTaskOut, errors=(404, 409))
 def patch_task(ctx: Ctx, task_id: str, body: AiTaskPatch) -> Any:
     """Change title, priority or configuration while the task is pending."""
-    with _within_config():
+    with dialects.within_config():
         task = service.update(ctx, task_id, title=body.title, priority=body.priority, params=body.task_config)
     return dialects.eceee_task(task, username=ctx.user.username)
 
@@ -147,7 +120,7 @@ def put_task(ctx: Ctx, task_id: str, body: AiTaskIn) -> Any:
     if body.task_type != service.get(ctx, task_id).kind:
         raise Invalid("task_type cannot change; create a new task", details=[
             {"loc": ["task_type"], "msg": "cannot change", "type": "immutable"}])  # fmt: skip
-    with _within_config():
+    with dialects.within_config():
         task = service.update(ctx, task_id, title=body.title, priority=body.priority, params=body.task_config)
     return dialects.eceee_task(task, username=ctx.user.username)
 
@@ -199,9 +172,8 @@ def task_stream(ctx: Ctx, task_id: str) -> Any:
 def log_history(ctx: Ctx, query: LogQuery) -> Any:
     """Search the log lines of tasks the caller may see, newest first."""
     check_scope(ctx.user, LISTEN)
-    if query.agent_id:
-        return []  # no task of an agent exists yet
-    found = service.log_entries(ctx, task_id=query.task_id, level=query.level, search=query.search, limit=query.limit)
+    found = service.log_entries(ctx, task_id=query.task_id, agent_id=query.agent_id, level=query.level,
+                                search=query.search, limit=query.limit)  # fmt: skip
     return [dialects.log_entry(event, task) for event, task in found]
 
 
@@ -243,5 +215,5 @@ def bulk(ctx: Ctx, body: BulkIn) -> Any:
     return service.bulk(ctx, body.action, body.ids)
 
 
-APIS = [eceee, logs, tasks]
+APIS = [eceee, logs, tasks, manager]
 __all__ = ["APIS", "select"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
-from webapp.core.db import iso
+from webapp.core.db import iso, utcnow
+from webapp.core.errors import AppError
 from webapp.tasks.models import Task, TaskEvent
 
 # domain.md section 2; the order of the columns: ECEEE, Agentic and Agent Service, Omeruta.
@@ -55,6 +59,32 @@ def eceee_task(task: Task, *, username: str | None = None, brief: bool = False) 
     if not brief:
         out["result_data"] = task.result or {}
     return out
+
+
+class _Stored(SimpleNamespace):
+    """The row just stored, without reading it again and without the ORM's bookkeeping."""
+
+    error = result = started_at = finished_at = None
+    priority = Task.priority
+
+
+def eceee_started(values: dict[str, Any], *, username: str | None = None) -> dict[str, Any]:
+    """The same of what `service.start` gave back."""
+    now = utcnow()
+    row: Any = _Stored(**values, seq=1, created_at=now, updated_at=now)
+    return eceee_task(row, username=username)
+
+
+@contextmanager
+def within_config() -> Iterator[None]:
+    """A kind names its own fields; to the client they lie inside `task_config`."""
+    try:
+        yield
+    except AppError as exc:
+        for detail in exc.details or ():
+            if not detail["loc"] or detail["loc"][0] not in ("task_type", "priority", "title", "quota", "task_config"):
+                detail["loc"] = ["task_config", *detail["loc"]]
+        raise
 
 
 def eceee_update(event: TaskEvent) -> dict[str, Any]:
@@ -119,7 +149,7 @@ def log_entry(event: TaskEvent, task: Task) -> dict[str, Any]:
         "timestamp": iso(event.at),
         "level": event.level,
         "message": event.message,
-        "agent_id": None,
+        "agent_id": task.agent_id,
         "task_id": event.task_id,
         "source": task.kind,
     }

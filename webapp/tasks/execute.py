@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.core import logs
 from webapp.core.db import NOW_SQL, utcnow
-from webapp.core.errors import AppError, TaskCancelled, TaskLost, TaskParked, TaskTimedOut
+from webapp.core.errors import AppError, QuotaExceeded, TaskCancelled, TaskLost, TaskParked, TaskTimedOut
 from webapp.core.failpoints import failpoint
 from webapp.tasks import store
 from webapp.tasks.kinds import TaskKind, kinds
@@ -34,19 +34,31 @@ def run_next(rt: Runtime, host: WorkerHost, queue: str) -> str | None:
         return None
     with host.suspect_seat() as seat:
         below = None if seat.taken else seat.limit
-        row = persist(lambda: store.claim(rt, queue, host.id, rt.settings.lease_seconds, below), patience=5.0)
+        row = host.shares.claim(queue, lambda full: _claim(rt, host, queue, below, full))
         if row is None:
             return None
-        if row.crashes < seat.limit:
-            seat.leave()
-        rt.ring("task", row.id, row.seq, row.owner_id)
-        failpoint("after_claim")
-        logs.bind(task_id=row.id, kind=row.kind, attempt=row.attempt, request_id=row.request_id)
-        run = TaskRun(rt, row, row.time_limit)
-        with host.running(run):
-            _run_and_record(rt, run)
+        try:
+            if row.crashes < seat.limit:
+                seat.leave()
+            _run_claimed(rt, host, row)
+        finally:
+            host.shares.done(queue, row.owner_id, row.id)
     failpoint("before_ack")
-    return run.id
+    return str(row.id)
+
+
+def _run_claimed(rt: Runtime, host: WorkerHost, row: Row) -> None:
+    rt.ring("task", row.id, row.seq, row.owner_id)
+    failpoint("after_claim")
+    logs.bind(task_id=row.id, kind=row.kind, attempt=row.attempt, request_id=row.request_id)
+    run = TaskRun(rt, row, row.time_limit)
+    with host.running(run):
+        _run_and_record(rt, run)
+
+
+def _claim(rt: Runtime, host: WorkerHost, queue: str, crashes_below: int | None, not_of: str | None) -> Row | None:
+    lease = rt.settings.lease_seconds
+    return persist(lambda: store.claim(rt, queue, host.id, lease, crashes_below, not_of), patience=5.0)
 
 
 def _run_and_record(rt: Runtime, run: TaskRun) -> None:
@@ -166,8 +178,13 @@ def _fail(rt: Runtime, run: TaskRun, exc: Exception, *, retry: bool, reason: str
         "lease_until": None,
         "finished_at": utcnow(),
     }
+    if code == QuotaExceeded.code:  # its owner's to mend, not an operator's
+        _end(rt, run, sets, Event("error", text, "error", {"code": code}))
+        return
     trace = "".join(traceback.format_exception(exc))[-20_000:]
-    _end(rt, run, sets, Event("error", text, "error", {"code": code}), dead=(reason, text, trace))
+    wait = exc.retry_after if isinstance(exc, AppError) else None
+    about = {"code": code} if wait is None else {"code": code, "retry_after": wait}
+    _end(rt, run, sets, Event("error", text, "error", about), dead=(reason, text, trace))
 
 
 def _retry_later(rt: Runtime, run: TaskRun, exc: Exception, text: str, code: str, kind: TaskKind | None) -> None:
@@ -235,8 +252,9 @@ def end_row(
 
     with rt.unit() as db:
         row = store.advance(
-            rt, task_id, sets, event, fence=fence, statuses=statuses, where=where, connection=db.connection()
-        )
+            rt, task_id, sets, event, fence=fence, statuses=statuses, where=where, connection=db.connection(),
+            reason=dead[0],
+        )  # fmt: skip
         if row is not None:
             reason, error, trace = dead
             db.add(

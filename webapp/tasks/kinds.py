@@ -5,6 +5,7 @@ A kind is a plugin: built-ins below, a stranger's by the entry point group `brai
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,22 @@ from webapp.core.registry import Registry
 if TYPE_CHECKING:
     from webapp.core.context import Ctx
     from webapp.tasks.run import TaskRun
+
+
+@dataclass(frozen=True)
+class Download:
+    """A form in which people take a result away: `make(title, result)` gives the text or the bytes of the file."""
+
+    media_type: str
+    make: Callable[[str, dict[str, Any]], str | bytes]
+    label: str = ""  # on the button; the name of the format when empty
+
+
+def _as_json(title: str, result: dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False, indent=2)
+
+
+AS_JSON = Download("application/json; charset=utf-8", _as_json, "JSON")
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,17 @@ class TaskKind:
     # Looks, before a task is stored, at what the parameters point to (files, addresses); raises AppErrors.
     prepare: Callable[[Ctx, dict[str, Any]], None] | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)
+    view: str = ""  # the template that shows a result, with `task` and `result`; without one it is shown as JSON
+    live: str = ""  # the template that shows, with `task`, what comes while it runs
+    downloads: dict[str, Download] = field(default_factory=dict)  # by the ending of the file; JSON is always there
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters, as forms and documentation use it."""
         return self.params.model_json_schema()
+
+    def ways_out(self) -> dict[str, Download]:
+        """All its downloads, JSON last."""
+        return {**self.downloads, "json": AS_JSON}
 
     def check(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters, normalised. Raises BadRequest with `details` naming each field."""
@@ -59,6 +83,14 @@ class TaskKind:
             first = details[0]
             where = ".".join(str(part) for part in first["loc"]) or self.name
             raise BadRequest(f"{where}: {first['msg']}", code="invalid_config", details=details) from None
+
+
+def known(name: str) -> TaskKind | None:
+    """The kind of a row, which may outlive its plugin."""
+    try:
+        return kinds.get(name)
+    except NotFound:
+        return None
 
 
 def doubling(first: float) -> Callable[[int], float]:
@@ -74,6 +106,16 @@ kinds: Registry[TaskKind] = Registry(
     "brainstem.kinds",
     noun="task kind",
     builtin={
+        # What people choose from, in the order they see.
+        "summary": "webapp.summaries.kind:SUMMARY",
+        "research": "webapp.research.kind:ANSWERS",
+        "content_generation": "webapp.writing.kind:CONTENT",
+        "data_analysis": "webapp.analysis.kind:ANALYSIS",
+        "nlp": "webapp.nlp.kind:NLP",
+        "decision": "webapp.decisions.kind:DECISION",
+        "api": "webapp.calls.kind:API",
+        "custom": "webapp.custom.kind:CUSTOM",
+        # What is started by its own page, or by the program.
         "chat.answer": "webapp.chat.kind:ANSWER",
         "chat.expand": "webapp.chat.expand_kind:EXPAND",
         "chat.completion": "webapp.openai_api.kind:COMPLETION",
@@ -81,7 +123,7 @@ kinds: Registry[TaskKind] = Registry(
         "research.run": "webapp.research.kind:RESEARCH",
         "knowledge.expand": "webapp.research.kind:EXPAND",
         "content.analyze": "webapp.research.kind:ANALYZE",
-        "summary": "webapp.summaries.kind:SUMMARY",
+        "agent.task": "webapp.agent_service.kind:AGENT_TASK",
         "knowledge.read": "webapp.knowledge.kind:READ",
         "maintenance.demo": "webapp.knowledge.kind:DEMO",
         "knowledge.remove": "webapp.knowledge.kind:REMOVE",
@@ -93,6 +135,8 @@ kinds: Registry[TaskKind] = Registry(
         "maintenance.retention": "webapp.tasks.housekeeping:RETENTION",
         "maintenance.health": "webapp.health.kind:HEALTH",
         "maintenance.alerts": "webapp.operations.kind:ALERTS",
+        "maintenance.deliver": "webapp.deliveries.kind:DELIVER",
+        "maintenance.notifications": "webapp.webhooks.kind:FORGET",
         "maintenance.logins": "webapp.identity.kind:PURGE",
         "maintenance.conversations": "webapp.chat.kind:EMPTY",
         "maintenance.files": "webapp.files.kind:CLEAN",

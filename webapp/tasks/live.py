@@ -289,11 +289,12 @@ class LogFeed(BaseFeed):
         return True
 
     def wants(self, event: TaskEvent) -> bool:
-        # No task of an agent exists yet, so that filter lets nothing through.
-        return event.level in self.levels and self.task_id in (None, event.task_id) and self.agent_id is None
+        return event.level in self.levels and self.task_id in (None, event.task_id)
 
     def render(self, rt: Runtime, task: Task, events: list[TaskEvent]) -> list[tuple[int, str]]:
         if not (self.sees_all or task.owner_id == self.user_id) or task.kind.startswith("maintenance."):
+            return []
+        if self.agent_id and task.agent_id != self.agent_id:
             return []
         out = []
         for event in events:
@@ -338,87 +339,6 @@ class StreamFeed(BaseFeed):
         return task.is_final
 
 
-class PageFeed(BaseFeed):
-    """`/ws/live`, `/live/stream`: rendered fragments of everything live on one page."""
-
-    tells_gone = True
-    shows_text = True
-    VIEWS = ("status", "row", "answer")
-    WRITTEN = ("answer",)  # those that show text while it is written
-
-    def __init__(self, hub: Any, ctx: Ctx, topics: str, draw: Callable[[Task, str], tuple[str, str]], transport: str):
-        super().__init__(hub)
-        if not ctx.user.is_authenticated:
-            raise Unauthorized("credentials are needed")  # else every task of the page would look deleted
-        self.user_id, self.sees_all = ctx.user.id, ctx.user.id is None and ctx.user.is_admin
-        self.draw, self.transport = draw, transport
-        self.views: dict[str, set[str]] = {}
-        self.wanted = self._parse(topics.split(",") if topics else [])
-        self._key()
-
-    def _key(self) -> None:
-        self.key = f"page:{self.user_id}:{sorted((t, tuple(sorted(v))) for t, v in self.views.items())}"
-
-    def _parse(self, topics: list[Any]) -> dict[str, int]:
-        """`task:<id>@view@seq`: the lowest sequence number on the page wins."""
-        wanted: dict[str, int] = {}
-        for topic in topics[:300]:
-            head, _, seq = str(topic).rpartition("@")
-            name, _, view = head.partition("@")
-            if name.startswith("task:") and view in self.VIEWS:
-                task_id = name[5:45]
-                self.views.setdefault(task_id, set()).add(view)
-                wanted[task_id] = min(number(seq) or 0, wanted.get(task_id, BEYOND))
-        return wanted
-
-    def join(self, rt: Runtime, client: Any) -> None:
-        self.say(client, {"type": "hello", "transport": self.transport})
-        self._catch_up(rt, client, self.wanted)
-
-    def _catch_up(self, rt: Runtime, client: Any, wanted: dict[str, int]) -> None:
-        self.hub.watch(client, [f"task:{task_id}" for task_id in wanted])
-        found = read(rt, [(task_id, BEYOND) for task_id in wanted]) if wanted else []
-        for task, _ in found:
-            if not self._mine(task):
-                continue
-            client.moved(task.id, task.seq)
-            written = not task.is_final and self.views.get(task.id, set()) & set(self.WRITTEN)
-            if task.seq > wanted[task.id] or written:
-                self.hub.send_texts(client, self.render(rt, task, []))
-        for missing in set(wanted) - {task.id for task, _ in found if self._mine(task)}:
-            self.say(client, {"type": "gone", "topic": f"task:{missing}"})
-
-    def heard(self, rt: Runtime, client: Any, kind: str, message: dict[str, Any]) -> bool:
-        topics = message.get("topics")
-        if kind != "topics" or not isinstance(topics, list):
-            return False
-        self.views = {}
-        wanted = self._parse(topics)
-        self._key()
-        self._catch_up(rt, client, wanted)
-        return True
-
-    def _mine(self, task: Task) -> bool:
-        return self.sees_all or task.owner_id == self.user_id
-
-    def render(self, rt: Runtime, task: Task, events: list[TaskEvent]) -> list[tuple[int, str]]:
-        """The newest state only: a page has no use for what was in between."""
-        return self._draw(task, sorted(self.views.get(task.id, ())))
-
-    def render_text(self, rt: Runtime, task: Task, after: int) -> tuple[int, list[tuple[int, str]]]:
-        return 0, self._draw(task, [view for view in self.WRITTEN if view in self.views.get(task.id, ())])
-
-    def _draw(self, task: Task, views: list[str]) -> list[tuple[int, str]]:
-        if not self._mine(task):
-            return []
-        out = []
-        for view in views:
-            ident, html = self.draw(task, view)
-            frame = {"type": "fragment", "topic": f"task:{task.id}", "view": view, "seq": task.seq, "id": ident}
-            out.append((task.seq, dump({**frame, "html": html})))
-        return out
-
-
 def last_event_id(given: str | None) -> int | None:
     """The header's number; None when there is none. Anything else starts from the beginning."""
     if given is None or given == "":
@@ -435,4 +355,4 @@ def dump(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
 
 
-__all__ = ["NotFound", "PageFeed", "LogFeed", "StreamFeed", "TaskFeed", "UserFeed", "last_event_id", "moved", "read"]
+__all__ = ["NotFound", "LogFeed", "StreamFeed", "TaskFeed", "UserFeed", "last_event_id", "moved", "read"]

@@ -34,9 +34,14 @@ class Task(Base):
         Index("ix_tasks_status_id", "status", "id"),
         Index("ix_tasks_kind_id", "kind", "id"),
         Index("ix_tasks_created_at", "created_at"),
-        # Only rows that are listed there pay for these: the operator's rates, and starts at a later time.
-        Index("ix_tasks_finished", "finished_at", "queue", "status", sqlite_where=text("finished_at IS NOT NULL"),
+        # Only rows that are listed there pay for these: rates and statistics, which read nothing else of a task, and
+        # starts at a later time.
+        Index("ix_tasks_finished", "finished_at", "queue", "status", "kind", "owner_id", "parent_id", "agent_id",
+              "created_at", "started_at", sqlite_where=text("finished_at IS NOT NULL"),
               postgresql_where=text("finished_at IS NOT NULL")),
+        Index("ix_tasks_agents_now", "agent_id", "status", "owner_id", "kind", "parent_id", "finished_at",
+              sqlite_where=text("agent_id IS NOT NULL AND finished_at IS NULL"),
+              postgresql_where=text("agent_id IS NOT NULL AND finished_at IS NULL")),
         Index("ix_tasks_scheduled", "due_at", sqlite_where=text("status = 'queued' AND due_at IS NOT NULL"),
               postgresql_where=text("status = 'queued' AND due_at IS NOT NULL")),
         UniqueConstraint("parent_id", "step", name="uq_tasks_parent_id_step"),
@@ -72,6 +77,7 @@ class Task(Base):
     parent_id: Mapped[str | None] = mapped_column(Id, ForeignKey("tasks.id", ondelete="CASCADE"))
     step: Mapped[str | None] = mapped_column(String(100))
     request_id: Mapped[str | None] = mapped_column(String(64))
+    agent_id: Mapped[str | None] = mapped_column(String(64))  # the agent it was given to, by id or key
 
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     started_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -138,6 +144,25 @@ class DeadLetter(Base):
     requeued_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
+class TaskNotice(Base):
+    """That a person's task ended, or waits for its owner: written with the change itself, gone once it was told on.
+
+    It refers to no row, so that it can still be told when the task was deleted at once.
+    """
+
+    __tablename__ = "task_notices"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    task_id: Mapped[str] = mapped_column(Id)
+    owner_id: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(String(64))
+    title: Mapped[str] = mapped_column(String(300))
+    status: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(64), default="")  # why it became a dead letter, if it did
+    message: Mapped[str] = mapped_column(String(500), default="")
+    at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+
+
 class Worker(Base):
     """A process that runs tasks, as it last said of itself. `beat_at` is the database's clock."""
 
@@ -157,10 +182,13 @@ class Worker(Base):
 
 
 class Schedule(Base):
-    """A task started by the clock: cron (UTC) or every so many seconds."""
+    """A task started by the clock: cron (UTC), every so many seconds, or (with neither) once at `next_at`.
+
+    Without an owner it is one of ours. `error`: why its last time started nothing.
+    """
 
     __tablename__ = "schedules"
-    __table_args__ = (Index("ix_schedules_next_at", "next_at"),)
+    __table_args__ = (Index("ix_schedules_next_at", "next_at"), Index("ix_schedules_owner_id", "owner_id", "id"))
 
     id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
     owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
@@ -173,6 +201,34 @@ class Schedule(Base):
     next_at: Mapped[float | None] = mapped_column(Double)
     last_at: Mapped[float | None] = mapped_column(Double)
     last_task_id: Mapped[str | None] = mapped_column(Id)
+    title: Mapped[str] = mapped_column(String(300), default="")
+    rank: Mapped[int] = mapped_column(Integer, default=2)
+    notify: Mapped[bool] = mapped_column(Boolean, default=False)
+    error: Mapped[str | None] = mapped_column(String(500))
+
+
+class SavedView(Base):
+    """A set of filters of the list that somebody gave a name."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (UniqueConstraint("owner_id", "name", name="uq_saved_views_owner_id_name"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    owner_id: Mapped[str | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(60))
+    filters: Mapped[dict[str, str]] = mapped_column(JsonType, default=dict)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+
+
+class TaskShare(Base):
+    """A link by which whoever has it reads the result of a task."""
+
+    __tablename__ = "task_shares"
+    __table_args__ = (UniqueConstraint("token", name="uq_task_shares_token"),)
+
+    task_id: Mapped[str] = mapped_column(Id, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    token: Mapped[str] = mapped_column(String(64))
+    shared_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 
 class Lease(Base):

@@ -1,26 +1,26 @@
-"""Pages of tasks: list, new, one, and the fragments that poll and push share with them."""
+"""Pages of tasks: the list, one, and the fragments that poll and push share with them; `new_pages` has the forms."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Response, current_app, flash, make_response, redirect, request, url_for
+from flask import Response, current_app, flash, make_response, request, url_for
 
 from webapp.core.context import Ctx
-from webapp.core.errors import AppError, BadRequest
-from webapp.tasks import live, service
-from webapp.tasks.kinds import kinds
+from webapp.core.errors import BadRequest
+from webapp.tasks import live, manager_pages, saved, service, sharing
+from webapp.tasks.door import READ, WRITE, kinds_shown, pages, to
+from webapp.tasks.kinds import AS_JSON, known
+from webapp.tasks.live_page import PageFeed
 from webapp.tasks.models import STATUSES
-from webapp.tasks.schemas import BulkForm, PageTaskForm, ViewForm
+from webapp.tasks.new_pages import accepted
+from webapp.tasks.schemas import BulkForm, ViewForm
 from webapp.tasks.views import view
 from webapp.web.live import hub, open_stream
-from webapp.web.page import BoundForm, Pages, is_htmx, render, toast
+from webapp.web.page import BoundForm, is_htmx, render, toast
 
-pages = Pages("tasks_pages")
-READ, WRITE = "tasks:read", "tasks:write"
-FIELDS = ("content", "urls", "file", "title", "max_length", "priority")  # of the form, which show their own mistakes
+__all__ = ["accepted", "manager_pages", "pages", "sockets"]  # the others stand on the same blueprint
 STOP_POLLING = 286  # htmx: swap this, then ask no more
 
 
@@ -40,8 +40,8 @@ def index(ctx: Ctx) -> Any:
     )
     shown = {"items": [view(task) for task in page.items], "next_cursor": page.next_cursor,
              "prev_cursor": page.prev_cursor}  # fmt: skip
-    return render("tasks/index.html", page=shown, filters=filters, kinds=_kinds(), statuses=list(STATUSES),
-                  counts=service.counts(ctx))  # fmt: skip
+    return render("tasks/index.html", page=shown, filters=filters, kinds=kinds_shown(), statuses=list(STATUSES),
+                  counts=service.counts(ctx), views=saved.list_(ctx))  # fmt: skip
 
 
 def _day(text: str, *, end: bool = False) -> datetime | None:
@@ -54,90 +54,13 @@ def _day(text: str, *, end: bool = False) -> datetime | None:
         raise BadRequest("dates are written as 2026-01-31") from None
 
 
-@pages.get("/tasks/new", auth=WRITE)
-def new(ctx: Ctx) -> Any:
-    values = {name: request.args.get(name, "")[:5000] for name in ("content", "urls", "title") if name in request.args}
-    return _form(ctx, {"values": values, "errors": {}})
-
-
-def _form(ctx: Ctx, form: dict[str, Any], status: int = 200) -> Any:
-    html = render("tasks/new.html", form=form, kinds=_kinds(offered=True), accepted=accepted(),
-                  max_upload_mb=ctx.rt.settings.max_upload_mb)  # fmt: skip
-    return make_response(html, status)
-
-
-def accepted() -> str:
-    return ".txt,.md,.html,.htm,.pdf,.docx"
-
-
-def _kinds(*, offered: bool = False) -> list[dict[str, str]]:
-    return [{"name": kind.name, "label": kind.label} for _, kind in kinds.all()
-            if not kind.hidden and (kind.offered or not offered)]  # fmt: skip
-
-
-@pages.post("/tasks", auth=WRITE, form=PageTaskForm)
-def create(ctx: Ctx, form: BoundForm) -> Any:
-    """Start what the form says; on any mistake the form comes back with its input and the reason beside the field."""
-    if form.ok:
-        try:
-            values = _start(ctx, form)
-        except AppError as exc:
-            ctx.db.rollback()
-            _blame(form, exc)
-        else:
-            return _to(url_for("tasks_pages.show", task_id=values["id"]))
-    return _form(ctx, form.view(), 422)
-
-
-def _start(ctx: Ctx, form: BoundForm) -> dict[str, Any]:
-    data: PageTaskForm = form.data
-    params: dict[str, Any] = {"max_length": data.max_length}
-    content, urls = data.content.strip(), data.urls.split()
-    if not urls and content and all(line.strip().startswith(("http://", "https://")) for line in content.split()):
-        content, urls = "", content.split()  # links pasted where text goes
-    if data.source in ("", "text") and content:
-        params["content"] = data.content
-    if data.source in ("", "urls", "text") and urls:
-        params["urls"] = urls
-    if data.file is not None and data.source in ("", "file"):
-        params["upload_ids"] = [_keep(ctx, data.file).id]
-    title = data.title.strip() or _title(params, data.file)
-    return service.start(ctx, data.kind, params, title=title, priority=data.priority, interactive=True, asked=True)
-
-
-def _keep(ctx: Ctx, given: Any) -> Any:
-    from webapp.files import service as files
-
-    try:
-        return files.store(ctx, given.stream, given.filename or "", given.mimetype)
-    except AppError as exc:
-        exc.details = [{"loc": ["file"], "msg": exc.message, "type": exc.code}]
-        raise
-
-
-def _title(params: dict[str, Any], given: Any) -> str:
-    if params.get("content"):
-        first = params["content"].strip().splitlines()[0].lstrip("#> ").strip()
-        return first[:80] + ("…" if len(first) > 80 else "")
-    if params.get("urls"):
-        more = len(params["urls"]) - 1
-        return params["urls"][0].split("://", 1)[-1][:80] + (f" and {more} more" if more else "")
-    return str(given.filename)[:80] if given is not None else ""
-
-
-def _blame(form: BoundForm, exc: AppError) -> None:
-    text = f"{exc.message} {exc.suggestion}" if exc.suggestion else exc.message
-    for detail in exc.details or [{"loc": [""], "msg": text}]:
-        name = str(detail["loc"][0]) if detail["loc"] else ""
-        name = {"upload_ids": "file"}.get(name, name)
-        form.fail(name if name in FIELDS else "", detail["msg"])  # what has no field is said above them all
-
-
 @pages.get("/tasks/<task_id>", auth=READ)
 def show(ctx: Ctx, task_id: str) -> Any:
     task = service.get(ctx, task_id)
     events = service.events(ctx, task, limit=1000)
-    return render("tasks/show.html", task=view(task, ctx.user.username), events=events, result=task.result)
+    kind = known(task.kind)
+    return render("tasks/show.html", task=view(task, ctx.user.username), events=events, result=task.result,
+                  share=sharing.of(ctx, task), offered=kind is not None and kind.offered and not kind.hidden)  # fmt: skip
 
 
 @pages.get("/tasks/<task_id>/status", auth=READ)
@@ -175,62 +98,50 @@ def _after(ctx: Ctx, task_id: str, form: BoundForm, message: str) -> Any:
         task = service.get(ctx, task_id)
         return toast(make_response(render(f"tasks/_{name}.html", task=view(task))), message)
     flash(message + ".", "info")
-    return _to(url_for("tasks_pages.show", task_id=task_id))
+    return to(url_for("tasks_pages.show", task_id=task_id))
 
 
 @pages.post("/tasks/<task_id>/delete", auth=WRITE)
 def delete(ctx: Ctx, task_id: str) -> Any:
     service.remove(ctx, task_id)
     flash("The task was deleted.", "info")
-    return _to(url_for("tasks_pages.index"))
+    return to(url_for("tasks_pages.index"))
 
 
 @pages.post("/tasks/bulk", auth=WRITE, form=BulkForm)
 def bulk(ctx: Ctx, form: BoundForm) -> Any:
     if not form.ok or not form.data.ids:
         flash("Choose at least one task first.", "warning")
-        return _to(url_for("tasks_pages.index"))
+        return to(url_for("tasks_pages.index"))
+    if form.data.action == "compare":
+        if len(form.data.ids) == 2:  # the older one first
+            a, b = sorted(form.data.ids)
+            return to(url_for("tasks_pages.compare", a=a, b=b))
+        flash("Choose two tasks of the same kind to compare them.", "warning")
+        return to(url_for("tasks_pages.index"))
     answer = service.bulk(ctx, form.data.action, form.data.ids)
     verb = {"cancel": "stopped", "retry": "queued again", "delete": "deleted"}[form.data.action]
     if answer["done"]:
         flash(f"{len(answer['done'])} {'task' if len(answer['done']) == 1 else 'tasks'} {verb}.", "info")
     if answer["failed"]:
         flash(f"{len(answer['failed'])} left as they were: {answer['failed'][0]['error']}.", "warning")
-    return _to(url_for("tasks_pages.index"))
-
-
-def _to(url: str) -> Response:
-    if is_htmx():
-        return Response(status=204, headers={"HX-Redirect": url})
-    return redirect(url, 303)  # type: ignore[return-value]
+    return to(url_for("tasks_pages.index"))
 
 
 @pages.get("/tasks/<task_id>/download.<fmt>", auth=READ)
 def download(ctx: Ctx, task_id: str, fmt: str) -> Any:
-    """The result as Markdown or JSON, always as an attachment."""
+    """The result as JSON or in a form of its kind, always as an attachment."""
     task = service.get(ctx, task_id)
-    if fmt not in ("md", "json") or task.result is None:
-        raise BadRequest("there is no such download", suggestion="Wait until the task is done; use md or json.")
-    text = markdown(task.title, task.result) if fmt == "md" else json.dumps(task.result, ensure_ascii=False, indent=2)
-    kind = "text/markdown" if fmt == "md" else "application/json"
-    response = Response(text, content_type=f"{kind}; charset=utf-8")
+    kind = known(task.kind)
+    ways = kind.ways_out() if kind else {"json": AS_JSON}
+    made = ways.get(fmt)
+    if made is None or task.result is None:
+        raise BadRequest("there is no such download",
+                         suggestion=f"Wait until the task is done; there is {', '.join(ways)}.")  # fmt: skip
+    response = Response(made.make(task.title, task.result), content_type=made.media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="task-{task.id}.{fmt}"'
     response.headers["Content-Security-Policy"] = "sandbox"
     return response
-
-
-def markdown(title: str, result: dict[str, Any]) -> str:
-    """A summary with numbered references; any other result as JSON in a code block."""
-    if "sentences" not in result:
-        return f"# {title}\n\n```json\n{json.dumps(result, ensure_ascii=False, indent=2)}\n```\n"
-    names = {source["id"]: source for source in result["sources"]}
-    body = " ".join(f"{one['text']} [{one['ref']}]" for one in result["sentences"])
-    lines = [f"# {title}", "", body, "", f"*{result['method']}*", "", "## Places", ""]
-    for one in result["sentences"]:
-        source = names[one["source_id"]]
-        where = source.get("url") or source.get("title") or "pasted text"
-        lines.append(f"{one['ref']}. {where}, characters {one['start']}–{one['end']}")
-    return "\n".join(lines) + "\n"
 
 
 # -- live ------------------------------------------------------------------------------------------------------------
@@ -240,7 +151,7 @@ def markdown(title: str, result: dict[str, Any]) -> str:
 def live_stream(ctx: Ctx) -> Any:
     """The second rung of the ladder: the same frames as the WebSocket, as server-sent events."""
     topics = request.args.get("topics", "")[:20_000]
-    feed = live.PageFeed(hub(), ctx, topics, current_app.extensions["draw"], "sse")
+    feed = PageFeed(hub(), ctx, topics, current_app.extensions["draw"], "sse")
     return open_stream(ctx.user, feed)
 
 
@@ -251,7 +162,7 @@ def sockets(sock: Any) -> None:
     sock.live("/ws/logs", lambda ctx: live.LogFeed(hub(), ctx, **_log_args()), app_ping=90)
     sock.live(
         "/ws/live",
-        lambda ctx: live.PageFeed(
+        lambda ctx: PageFeed(
             hub(), ctx, request.args.get("topics", "")[:20_000], current_app.extensions["draw"], "websocket"
         ),
     )

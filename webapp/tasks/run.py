@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.core.errors import TaskCancelled, TaskInterrupted, TaskLost, TaskParked, TaskTimedOut
+from webapp.core.failpoints import failpoint
 from webapp.tasks import store
 from webapp.tasks.models import Task
 from webapp.tasks.store import Event, Row
@@ -114,6 +115,10 @@ class TaskRun:
             return
         self._write_progress(value, message, data)
 
+    def quiet_for(self) -> float:
+        """Seconds since readers were last told anything."""
+        return time.monotonic() - self._written_at
+
     def log(self, message: str, level: str = "info", **data: Any) -> None:
         """A line in the task's log."""
         self._advance({}, Event("info", store.clean_text(message)[:2000], level, data or None))
@@ -200,6 +205,7 @@ class TaskRun:
         if row is None:
             self.lost = True
             raise TaskLost("another worker owns this task")
+        failpoint(f"wrote_{self.kind}")
         if row.cancel_requested:
             self.ask_to_stop()
         if event is not None:

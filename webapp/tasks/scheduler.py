@@ -8,15 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import column, or_, select, table, true
 from sqlalchemy.orm import Session
 
 from webapp.core.context import SYSTEM, Ctx
 from webapp.core.db import NOW_SQL, new_id
-from webapp.core.errors import BadRequest
+from webapp.core.errors import AppError, BadRequest
 from webapp.runtime import Runtime
 from webapp.tasks import store
 from webapp.tasks.models import Schedule, Task
+from webapp.tasks.notices import Announcer
 from webapp.tasks.sweep import Sweeper
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("uploads", "maintenance.files", "30 4 * * *", None, {}),
     ("conversations", "maintenance.conversations", "45 4 * * *", None, {}),
     ("model calls", "maintenance.model_calls", "50 4 * * *", None, {}),
+    ("notifications", "maintenance.notifications", "55 4 * * *", None, {}),
     ("embeddings", "knowledge.embed_pending", "*/30 * * * *", None, {}),
     ("freshness", "knowledge.freshness", "0 2 * * *", None, {"days": 30, "limit": 10}),
     ("quality", "knowledge.quality", "0 3 * * 1", None, {"limit": 100}),
@@ -63,7 +65,8 @@ class Scheduler:
             _quietly(lambda: _release(self.rt, self.holder))
 
     def run(self) -> None:
-        sweeper = Sweeper(self.rt)
+        sweeper, announcer = Sweeper(self.rt), Announcer(self.rt, lambda: self.leading)
+        announcer.start()
         while not self._stop.is_set():
             self.leading = self.sole or _quietly(lambda: _lead(self.rt, self.holder)) is True
             if self.leading:
@@ -71,6 +74,7 @@ class Scheduler:
                 sweeper.pass_once()
                 _quietly(lambda: start_due(self.rt))
             sweeper.wait(self._stop)
+        announcer.stop()
         sweeper.close()
 
 
@@ -100,40 +104,57 @@ def start_due(rt: Runtime) -> int:
     """Start a task for each schedule whose time has come. A time missed while down is made up once."""
     now = _now(rt)
     with rt.unit(write=False) as db:
-        due = list(db.scalars(select(Schedule.id).where(Schedule.enabled, Schedule.next_at <= now)))
+        due = list(db.scalars(select(Schedule.id).where(Schedule.enabled, Schedule.next_at <= now, _may_start())))
     for schedule_id in due:
         try:
             _start_one(rt, schedule_id, now)
         except Exception as exc:
             log.error("schedule %s starts nothing: %s: %s", schedule_id, type(exc).__name__, str(exc)[:200])
-            _skip_one(rt, schedule_id, now)  # it must not stand before the others each time
+            _skip_one(rt, schedule_id, now, exc)  # it must not stand before the others each time
     return len(due)
 
 
-def _skip_one(rt: Runtime, schedule_id: str, now: float) -> None:
+def _may_start() -> Any:
+    """Schedules of suspended people wait. (Their rows are the identity area's; here only whether they may.)"""
+    people = table("users", column("id"), column("is_active"))
+    active = select(people.c.id).where(people.c.id == Schedule.owner_id, people.c.is_active == true())
+    return or_(Schedule.owner_id.is_(None), active.exists())
+
+
+def _skip_one(rt: Runtime, schedule_id: str, now: float, exc: Exception) -> None:
     with rt.unit() as db:
         row = db.scalar(select(Schedule).where(Schedule.id == schedule_id).with_for_update())
         if row is None:
             return
+        row.error = (exc.message if isinstance(exc, AppError) else "the program failed; its log says why")[:500]
         try:
-            row.next_at = next_time(row.cron, row.interval, now)
+            _set_next(row, now)
         except BadRequest:
             row.enabled = False
 
 
+def _set_next(row: Schedule, now: float) -> None:
+    """The time after this one; what was to run once is over."""
+    if row.cron is None and row.interval is None:
+        row.next_at, row.enabled = None, False
+    else:
+        row.next_at = next_time(row.cron, row.interval, now)
+
+
 def _start_one(rt: Runtime, schedule_id: str, now: float) -> None:
-    from webapp.tasks import service
+    from webapp.tasks import schedules
 
     with rt.unit() as db:
         row = db.scalar(select(Schedule).where(Schedule.id == schedule_id).with_for_update())
         if row is None or not row.enabled or row.next_at is None or row.next_at > now:
             return
-        row.next_at = next_time(row.cron, row.interval, now)
-        if _still_waits(db, row.last_task_id):
+        repeats = bool(row.cron or row.interval)
+        _set_next(row, now)
+        if repeats and _still_waits(db, row.last_task_id):
             return
-        row.last_at = now
-        ctx = Ctx(rt, db, SYSTEM, request_id=f"schedule-{row.name}")
-        row.last_task_id = service.start(ctx, row.kind, row.params, title=f"{row.name} (scheduled)")["id"]
+        row.last_at, row.error = now, None
+        ctx = Ctx(rt, db, SYSTEM, request_id=f"schedule-{row.name}"[:64])
+        row.last_task_id = schedules.start_task(ctx, row, " (scheduled)")
 
 
 def _still_waits(db: Session, task_id: str | None) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from webapp.web.api import ApiModel
 
@@ -160,28 +160,46 @@ class LogEntry(ApiModel):
 
 
 class PageTaskForm(ApiModel):
-    """The form of a new task on the page."""
+    """What every form of a new task has; the kind's own fields are read by its schema (webapp/tasks/forms.py)."""
 
     kind: str = Field("summary", max_length=64)
     title: str = Field("", max_length=300)
     source: str = Field("", max_length=16)
-    content: str = ""
-    urls: str = Field("", max_length=200_000)
-    file: Any = None
-    max_length: int = Field(500, ge=10, le=5000)
     priority: Priority = "normal"
+    notify: bool = False
+    when: Literal["now", "once", "cron"] = "now"
+    at: str = Field("", max_length=30)
+    repeat: str = Field("daily", max_length=16)
+    time: str = Field("", max_length=8)
+    cron: str = Field("", max_length=100)
+    schedule: str = Field("", max_length=40)  # the one to change, instead of a new one
+    template: str = Field("", max_length=64)  # the one that it began with
 
-    @field_validator("file")
-    @classmethod
-    def _uploaded(cls, file: Any) -> Any:
-        if isinstance(file, str):
-            raise ValueError("choose a file")
-        return file
+
+class WishForm(ApiModel):
+    """A task in somebody's own words; the box of the home page calls them `content`, or `urls` when they are links."""
+
+    wish: str = Field("", max_length=100_000)
+    content: str = Field("", max_length=100_000)
+    urls: str = Field("", max_length=100_000)
+    kind: str = Field("", max_length=64)
 
 
 class BulkForm(ApiModel):
-    action: Literal["cancel", "retry", "delete"]
+    action: Literal["cancel", "retry", "delete", "compare"]
     ids: list[str] = Field(default_factory=list, max_length=500)
+
+
+class SaveViewForm(ApiModel):
+    """The list's filters under a name."""
+
+    name: str = Field("", max_length=60)
+    q: str = Field("", max_length=200)
+    status: str = Field("", max_length=20)
+    kind: str = Field("", max_length=64)
+    priority: str = Field("", max_length=10)
+    from_: str = Field("", alias="from", max_length=10)
+    to: str = Field("", max_length=10)
 
 
 class ViewForm(ApiModel):
@@ -194,3 +212,120 @@ class ListQuery(ApiModel):
     kind: str | None = Field(None, max_length=64)
     priority: str | None = Field(None, max_length=10)
     since: datetime | None = None
+
+
+# -- views, schedules, links, comparing ------------------------------------------------------------------------------
+
+
+class ViewFilters(ApiModel):
+    """The filters of the task list; what is left out does not filter."""
+
+    q: str | None = Field(None, max_length=200)
+    status: Literal[
+        "active", "queued", "running", "retrying", "waiting_input", "paused", "completed", "failed", "cancelled", "timed_out"
+    ] | None = None  # fmt: skip
+    kind: str | None = Field(None, max_length=64)
+    priority: Priority | None = None
+    from_: date | None = Field(None, alias="from")
+    to: date | None = None
+
+
+class SavedViewIn(ApiModel):
+    name: str = Field(min_length=1, max_length=60)
+    filters: ViewFilters
+
+
+class SavedViewOut(ApiModel):
+    id: str
+    name: str
+    filters: dict[str, str]
+    created_at: str
+
+
+class ScheduleTaskIn(ApiModel):
+    """What to start and when: `at` (once) or `cron` (five fields, UTC)."""
+
+    task_type: str = Field(max_length=64)
+    task_config: dict[str, Any] = Field(default_factory=dict)
+    title: str = Field("", max_length=300)
+    priority: Priority = "normal"
+    at: AwareDatetime | None = None
+    cron: str | None = Field(None, max_length=100)
+    notify: bool = False
+
+
+class ScheduleTaskPatch(ApiModel):
+    """What is left out stays as it is."""
+
+    task_config: dict[str, Any] | None = None
+    title: str | None = Field(None, max_length=300)
+    priority: Priority | None = None
+    at: AwareDatetime | None = None
+    cron: str | None = Field(None, max_length=100)
+    notify: bool | None = None
+
+
+class ScheduleTaskOut(ApiModel):
+    id: str
+    title: str
+    task_type: str
+    task_config: dict[str, Any]
+    priority: Priority
+    cron: str | None
+    when: str
+    enabled: bool
+    notify: bool
+    next_at: str | None
+    last_at: str | None
+    last_task_id: str | None
+    last_status: str | None
+    error: str | None
+
+
+class StartedTaskOut(ApiModel):
+    task_id: str
+
+
+class TaskShareOut(ApiModel):
+    url: str
+    shared_at: str
+
+
+class CompareQuery(ApiModel):
+    a: str = Field(max_length=40)
+    b: str = Field(max_length=40)
+
+
+class PairOut(ApiModel):
+    name: str
+    a: str
+    b: str
+    change: str | None = None
+
+
+class ComparisonOut(ApiModel):
+    """`params` are those that differ; `diff` compares the results as texts (unified, a to b)."""
+
+    a: str
+    b: str
+    task_type: str
+    params: list[PairOut]
+    same_params: int
+    figures: list[PairOut]
+    diff: str
+    is_cut: bool
+
+
+class WishIn(ApiModel):
+    text: str = Field(min_length=1, max_length=100_000)
+
+
+class WishOut(ApiModel):
+    """`task_type` is null where it could not be told. `unread`: words that nothing was made of."""
+
+    task_type: str | None
+    because: str
+    task_config: dict[str, Any]
+    read: list[dict[str, str]]
+    notes: list[str]
+    unread: str

@@ -16,7 +16,7 @@ from webapp.core.failpoints import failpoint
 from webapp.core.paging import Page, keyset
 from webapp.runtime import Runtime
 from webapp.settings import Settings
-from webapp.tasks import execute, store
+from webapp.tasks import execute, room, store
 from webapp.tasks.kinds import TaskKind, kind_or_400, kinds
 from webapp.tasks.models import ACTIVE, PRIORITIES, STATUSES, DeadLetter, Task, TaskEvent, Worker
 from webapp.tasks.store import Event, Row
@@ -48,12 +48,14 @@ def start(
     """Store a task and, once this unit has committed, wake a worker. Returns its columns.
 
     interactive: a person waits, so it goes first. asked: somebody outside named the kind: hidden ones do not exist.
-    Raises BadRequest with the field named when `params` do not fit the kind.
+    Raises BadRequest with the field named when `params` do not fit the kind, QuotaExceeded where its owner has no room.
     """
     kind = kind_or_400(kind_name, hidden=not asked)
     values = _new_values(ctx.rt.settings, kind, params, title, priority, interactive)
     if kind.prepare is not None:
         kind.prepare(ctx, values["params"])
+    if asked or kind.queue != "maintenance":  # tidying up after a person is never refused to the program
+        room.require(ctx)
     values |= {"owner_id": ctx.user.id, "request_id": ctx.request_id[:64], "due_at": due_at}
     store.start(ctx.db.connection(), values, Event("status", "Queued"))
     _wake_after_commit(ctx, values["queue"], values["id"], values["owner_id"], now=due_at is None)
@@ -271,13 +273,12 @@ def events(ctx: Ctx, task: Task, *, after: int = 0, limit: int = 500) -> list[Ta
     return list(ctx.db.scalars(stmt.order_by(TaskEvent.seq).limit(limit)))
 
 
-def log_entries(
-    ctx: Ctx, *, task_id: str | None = None, level: str | None = None, search: str | None = None, limit: int = 100
-) -> list[tuple[TaskEvent, Task]]:
+def log_entries(ctx: Ctx, *, task_id: str | None = None, agent_id: str | None = None, level: str | None = None,
+                search: str | None = None, limit: int = 100) -> list[tuple[TaskEvent, Task]]:  # fmt: skip
     """Events of the caller's tasks as log lines, newest first; `level` and above."""
     stmt = select(TaskEvent, Task).join(Task, Task.id == TaskEvent.task_id).where(_mine(ctx))
-    if task_id:
-        stmt = stmt.where(TaskEvent.task_id == task_id[:40])
+    stmt = stmt.where(TaskEvent.task_id == task_id[:40]) if task_id else stmt
+    stmt = stmt.where(Task.agent_id == agent_id[:64]) if agent_id else stmt
     if level:
         order = ("debug", "info", "warning", "error")
         stmt = stmt.where(TaskEvent.level.in_(order[order.index(_one_of(level, order, "level")) :]))
@@ -348,6 +349,7 @@ def retry(ctx: Ctx, task_id: str) -> Task:
     task = get(ctx, task_id)
     if not task.can_retry:
         raise Conflict(f"only failed or cancelled tasks can be retried; this one is {task.status}", code="not_final")
+    room.require(ctx, again=True)
     if not _retry_row(ctx, task.id):  # a second click was faster
         raise Conflict("the task was just retried", code="not_final")
     level = [task.id]
@@ -380,13 +382,10 @@ def remove(ctx: Ctx, task_id: str) -> None:
     task = get(ctx, task_id)
     if not task.is_final:
         raise Conflict("cancel the task before deleting it", code="not_final")
-    _remove_rows(ctx, [task.id])
+    room.note_removed(ctx, task)
+    ctx.db.execute(delete(Task).where(Task.id == task.id))
     rt, owner = ctx.rt, task.owner_id
     after_commit(ctx.db, lambda: rt.ring("gone", task_id, 0, owner))
-
-
-def _remove_rows(ctx: Ctx, ids: list[str]) -> None:
-    ctx.db.execute(delete(Task).where(Task.id.in_(ids)))
 
 
 def update(ctx: Ctx, task_id: str, **changes: Any) -> Task:
@@ -399,7 +398,7 @@ def update(ctx: Ctx, task_id: str, **changes: Any) -> Task:
     if changes.get("priority") is not None:
         sets["rank"] = PRIORITIES.index(_one_of(changes["priority"], PRIORITIES, "priority"))
     if changes.get("params") is not None:
-        sets["params"] = kind.check(changes["params"])
+        sets |= store.configured(kind.check(changes["params"]))
         if kind.prepare is not None:
             kind.prepare(ctx, sets["params"])
     row = store.advance(

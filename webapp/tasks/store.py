@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from webapp.core.db import NOW_SQL, driver_connection, utcnow
+from webapp.core.db import NOW_SQL, driver_connection, new_id, utcnow
 from webapp.core.text import clean as clean_text
 from webapp.runtime import Runtime
 
+NOTED = ("completed", "failed", "timed_out", "cancelled", "waiting_input")  # what people may want to be told of
 MOVED = "id, seq, status, progress, owner_id, cancel_requested, kind, queue, message, title, attempt, parent_id"
 CLAIMED = (
     MOVED + ", params, checkpoint, max_attempts, crashes, fence, time_limit, started_at, request_id, error_code, step"
@@ -45,7 +46,7 @@ def start(connection: Connection, values: dict[str, Any], event: Event) -> None:
     """Insert a task and its first event in the caller's transaction."""
     dialect = connection.dialect.name
     at = utcnow()
-    values = {**values, "seq": 1, "created_at": at, "updated_at": at}
+    values = {**values, **configured(values["params"]), "seq": 1, "created_at": at, "updated_at": at}
     logged = _event_values(event, values["id"], 1, values["status"], 0, values["message"], at)
     if dialect == "postgresql":  # both in one round trip
         task, task_values = _insertion(dialect, "tasks", values)
@@ -56,10 +57,24 @@ def start(connection: Connection, values: dict[str, Any], event: Event) -> None:
         run_sql(connection, *_insertion(dialect, table, row))
 
 
-def claim(rt: Runtime, queue: str, worker_id: str, lease: float, crashes_below: int | None = None) -> Row | None:
+def configured(params: dict[str, Any]) -> dict[str, Any]:
+    """The columns that hold a configuration; the agent it names has one, so that nobody opens all of them to count."""
+    named = params.get("agent_id")
+    return {"params": params, "agent_id": named[:64] if isinstance(named, str) and named else None}
+
+
+def claim(
+    rt: Runtime,
+    queue: str,
+    worker_id: str,
+    lease: float,
+    crashes_below: int | None = None,
+    not_of: str | None = None,
+) -> Row | None:
     """Take a task that is due on `queue`, or None: of the most urgent ones the oldest of the owner whose turn it is.
 
     This one statement makes duplicates harmless. crashes_below: leave tasks that lost so many workers to others.
+    not_of: leave this owner's.
     """
     dialect = rt.engine.dialect.name
     turns: dict[str, str] = rt.kept("whose turn it was", dict)
@@ -70,7 +85,9 @@ def claim(rt: Runtime, queue: str, worker_id: str, lease: float, crashes_below: 
     params: dict[str, Any] = {"queue": queue, "worker_id": worker_id, "lease": lease, "after": turns.get(queue, "")}
     if crashes_below is not None:
         params["crashes_below"] = crashes_below
-    pick = _pick(dialect, bool(params["after"]), crashes_below is not None)
+    if not_of is not None:
+        params["not_of"] = not_of
+    pick = _pick(dialect, bool(params["after"]), crashes_below is not None, not_of is not None)
     where = f"id = {pick} AND NOT EXISTS (SELECT 1 FROM queue_pauses WHERE queue_pauses.queue = :queue)"
     row = _move(rt, where, sets, params, Event("status"), CLAIMED)
     if row is not None:
@@ -78,8 +95,8 @@ def claim(rt: Runtime, queue: str, worker_id: str, lease: float, crashes_below: 
     return row
 
 
-@lru_cache(maxsize=8)
-def _pick(dialect: str, after: bool, careful: bool) -> str:
+@lru_cache(maxsize=16)
+def _pick(dialect: str, after: bool, careful: bool, not_of: bool) -> str:
     """The task to claim. Owners take turns, so that one who queued thousands costs another no more than one of them.
 
     First the owner after the one who was served last, then the tasks of nobody, then the first owner again. Each is
@@ -89,6 +106,8 @@ def _pick(dialect: str, after: bool, careful: bool) -> str:
     ready = f"queue = :queue AND status = 'queued' AND (due_at IS NULL OR due_at <= {now})"
     if careful:
         ready += " AND crashes < :crashes_below"
+    if not_of:
+        ready += " AND (owner_id IS NULL OR owner_id <> :not_of)"
     lock = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
     urgent = f"{ready} AND rank = (SELECT rank FROM tasks WHERE {ready} ORDER BY rank LIMIT 1)"
     next_one = f"SELECT id FROM tasks WHERE {urgent} AND owner_id > :after ORDER BY owner_id, id LIMIT 1{lock}"
@@ -109,10 +128,12 @@ def advance(
     where: str = "",
     connection: Connection | None = None,
     returning: str = MOVED,
+    reason: str = "",
 ) -> Row | None:
     """Change a row that is in one of `statuses` (and of this fence) and append `event`; None when it is not.
 
-    `sets` maps columns to values. Lists and dicts are stored as JSON.
+    `sets` maps columns to values. Lists and dicts are stored as JSON. A status of `NOTED` leaves a notice as well,
+    in the same transaction: whoever is killed after it has forgotten nobody. reason: of a dead letter.
     """
     dialect = rt.engine.dialect.name
     clauses = [f"id = :id AND status IN ({', '.join(repr(s) for s in statuses)})"]
@@ -126,7 +147,8 @@ def advance(
     for column, value in sets.items():
         assigned.append(f"{column} = {_slot(dialect, 'v_' + column, value)}")
         params[f"v_{column}"] = _bind(dialect, value)
-    return _move(rt, " AND ".join(clauses), ", ".join(assigned), params, event, returning, connection)
+    note = reason if sets.get("status") in NOTED else None
+    return _move(rt, " AND ".join(clauses), ", ".join(assigned), params, event, returning, connection, note)
 
 
 def renew(rt: Runtime, held: list[tuple[str, int]], lease: float) -> dict[str, bool]:
@@ -167,15 +189,16 @@ def _move(
     event: Event | None,
     returning: str,
     connection: Connection | None = None,
+    note: str | None = None,
 ) -> Row | None:
     dialect = rt.engine.dialect.name
     if connection is not None:
         return _move_on(lambda sql, values: run_sql(connection, sql, values), dialect, where, sets, params, event,
-                        returning, flush=True)  # fmt: skip
+                        returning, note, flush=True)  # fmt: skip
     with driver_connection(rt.engine) as driver:
         run = driver.execute if dialect == "sqlite" else lambda sql, values: driver.execute(_pyformat(sql), values)
         flush = event is None or event.type != "progress"
-        return _move_on(run, dialect, where, sets, params, event, returning, flush=flush)
+        return _move_on(run, dialect, where, sets, params, event, returning, note, flush=flush)
 
 
 Run = Callable[[str, Mapping[str, Any]], Any]
@@ -189,20 +212,37 @@ def _move_on(
     params: dict[str, Any],
     event: Event | None,
     returning: str,
+    note: str | None,
     *,
     flush: bool,
 ) -> Row | None:
+    """note: leave a notice too, with this reason; None leaves none."""
     at = utcnow()
     params = {**params, "at": _bind(dialect, at)}
     step = ("seq = seq + 1, " if event else "") + (f"{sets}, " if sets else "")
     update = f"UPDATE tasks SET {step}updated_at = :at WHERE {where} RETURNING {returning}"
     if event and dialect == "postgresql":
-        return _move_and_log(run, update, params, event, returning, flush)
+        return _move_and_log(run, update, params, event, returning, note, flush)
     row = _one(run(update, params), returning)
     if row is not None and event:
         values = _event_values(event, row.id, row.seq, row.status, row.progress, row.message, at)
         run(*_insertion(dialect, "task_events", values))
+    if row is not None and note is not None and _is_told(row):
+        run(*_insertion(dialect, "task_notices", _notice_values(row, note, at)))
     return row
+
+
+def _is_told(row: Row) -> bool:
+    """Parts of a whole and our own housekeeping are nobody's news."""
+    return bool(row.owner_id) and row.parent_id is None and not row.kind.startswith("maintenance.")
+
+
+_TOLD = "owner_id IS NOT NULL AND parent_id IS NULL AND kind NOT LIKE 'maintenance.%'"
+
+
+def _notice_values(row: Row, reason: str, at: datetime) -> dict[str, Any]:
+    return {"id": new_id(), "task_id": row.id, "owner_id": row.owner_id, "kind": row.kind, "title": row.title,
+            "status": row.status, "reason": reason, "message": row.message, "at": at}  # fmt: skip
 
 
 # Progress does not wait for the disk: a power cut may take its last moments away, but never a state or a claim.
@@ -210,13 +250,23 @@ _NO_FLUSH = "set_config('synchronous_commit', 'off', true)"
 
 
 def _move_and_log(
-    run: Run, update: str, params: dict[str, Any], event: Event, returning: str, flush: bool
+    run: Run, update: str, params: dict[str, Any], event: Event, returning: str, note: str | None, flush: bool
 ) -> Row | None:
+    noted = ""
+    if note is not None:
+        noted = (
+            ", noted AS (INSERT INTO task_notices (id, task_id, owner_id, kind, title, status, reason, message, at)"
+            " SELECT :n_id, id, owner_id, kind, title, status, :n_reason, message, :at FROM moved"
+            f" WHERE {_TOLD})"
+        )
+        params |= {"n_id": new_id(), "n_reason": note}
     sql = (
         f"WITH moved AS ({update}), logged AS (INSERT INTO task_events"
         " (task_id, seq, type, level, status, progress, message, data, at)"
         " SELECT id, seq, :e_type, :e_level, status, progress, COALESCE(:e_message, message),"
-        " CAST(:e_data AS JSONB), :at FROM moved) SELECT *" + ("" if flush else f", {_NO_FLUSH}") + " FROM moved"
+        f" CAST(:e_data AS JSONB), :at FROM moved){noted} SELECT *"
+        + ("" if flush else f", {_NO_FLUSH}")
+        + " FROM moved"
     )
     params |= {
         "e_type": event.type,

@@ -88,7 +88,10 @@ def _requeue(rt: Runtime, task_id: str, fence: int, crashes: int, attempt: int, 
 
 
 def _quarantine(rt: Runtime, task_id: str, fence: int, crashes: int, still: str) -> Row | None:
-    error = f"Its worker was lost {crashes} times; the task was put aside. Requeue it from the dead letters."
+    error = (
+        f"Its worker was lost {crashes} times; the task was put aside. Try it again; if that happens anew, its dead"
+        " letter says more."
+    )
     sets = {"status": "failed", "message": error, "error": error, "error_code": "crash", "crashes": crashes,
             "fence": fence + 1, "lease_until": None, "finished_at": utcnow()}  # fmt: skip
     event = Event("error", error, "error", {"code": "crash"})

@@ -14,7 +14,7 @@ from sqlalchemy import inspect
 
 from webapp.core.db import utcnow
 from webapp.core.errors import NotFound
-from webapp.tasks.kinds import kinds
+from webapp.tasks.kinds import AS_JSON, kinds, known
 from webapp.tasks.models import Task
 
 STALLED_AFTER = 30.0  # seconds; app.js keeps the same promise between two pushes
@@ -53,6 +53,9 @@ class TaskView:
     owner_name: str | None = None
     silent_seconds: float | None = None  # running: since it last said anything
     worker_alive: bool = True  # running: its worker renews the lease in time
+    result_view: str = ""  # the template of its result; without one it is shown as JSON
+    live_view: str = ""  # the template of what comes of it while it runs
+    downloads: tuple[tuple[str, str], ...] = ()  # (format, label)
 
     @property
     def is_stalled(self) -> bool:
@@ -99,6 +102,9 @@ def view(task: Task, owner_name: str | None = None) -> TaskView:
         owner_name=owner_name,
         silent_seconds=_silent(task),
         worker_alive=task.lease_until is None or task.lease_until > time.time(),
+        result_view=_shown_by(task.kind)[0],
+        downloads=_shown_by(task.kind)[1],
+        live_view=_shown_by(task.kind)[2],
     )
 
 
@@ -118,6 +124,14 @@ def kind_label(name: str) -> str:
         return kinds.get(name).label
     except NotFound:
         return name
+
+
+@lru_cache(maxsize=256)
+def _shown_by(name: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
+    kind = known(name)
+    if kind is None:
+        return "", (("json", AS_JSON.label),), ""
+    return kind.view, tuple((fmt, made.label or fmt.upper()) for fmt, made in kind.ways_out().items()), kind.live
 
 
 Drawn = tuple[str, str, dict[str, Any]]  # element id, template, its context

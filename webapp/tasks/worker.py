@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from webapp.core.errors import TaskCancelled, TaskInterrupted, TaskTimedOut
 from webapp.runtime import Runtime
 from webapp.tasks import execute, store
 from webapp.tasks.run import TaskRun
+from webapp.tasks.store import Row
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,41 @@ class SuspectSeat:
             self._lock.release()
 
 
+class Shares:
+    """One person's tasks may run on all threads of a queue here but one, from three threads up.
+
+    Taking turns shares short work out. A hundred crawls of one person would still hold every thread for as long as a
+    crawl takes; so the last one is left to others. Where nobody logs in there is one person, and no such limit.
+    """
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt, self._shared = rt, bool(rt.settings.auth_required or rt.settings.api_key)
+        self._running: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def claim(self, queue: str, take: Callable[[str | None], Row | None]) -> Row | None:
+        """`take(owner to leave out)`; one thread after the other, or four would begin with four of the same person."""
+        most = self._rt.settings.threads_of(queue) - 1
+        if not self._shared or most < 2:
+            return take(None)
+        with self._lock:
+            full = next((owner for (name, owner), n in self._running.items() if name == queue and n >= most), None)
+            row = take(full)
+            if row is not None and row.owner_id:
+                self._running[queue, row.owner_id] += 1
+        return row
+
+    def done(self, queue: str, owner_id: str | None, task_id: str) -> None:
+        """A task of theirs ended; what they have waiting is looked for anew."""
+        key = (queue, owner_id or "")
+        with self._lock:
+            running = self._running.pop(key, 0)
+            if running > 1:
+                self._running[key] = running - 1
+        if running and running >= self._rt.settings.threads_of(queue) - 1:
+            self._rt.wake(queue, task_id)  # those that came while they had their share found nothing to do
+
+
 class WorkerHost:
     def __init__(self, rt: Runtime, role: str, queues: tuple[str, ...], threads: int = 0) -> None:
         self.rt = rt
@@ -61,6 +98,7 @@ class WorkerHost:
         self._raised: dict[str, int] = {}
         self._lock = threading.Lock()
         self._suspects = threading.Lock()
+        self.shares = Shares(rt)
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()

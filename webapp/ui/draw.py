@@ -18,15 +18,18 @@ LARGE = 200_000  # characters; longer code is shown as it is
 
 
 def install(app: Flask) -> None:
-    from webapp.ui import charts
+    from webapp.ui import charts, plots
 
-    app.jinja_env.filters.update(about=about, coarse=coarse, highlight=highlight, pretty_json=pretty_json)
+    app.jinja_env.filters.update(
+        about=about, coarse=coarse, highlight=highlight, pretty_json=pretty_json, figure=plots.say
+    )
     app.jinja_env.globals.update(
         diff_rows=diff_rows,
         line_chart=charts.line_chart,
         column_chart=charts.column_chart,
         bar_chart=charts.bar_chart,
         sparkline=charts.sparkline,
+        statistical_plot=plots.plot,
     )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Lock
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -49,6 +50,9 @@ class ErrorOut(ApiModel):
     suggestion: str | None = None
     errors: list[dict[str, Any]] | None = None
     request_id: str | None = None
+
+
+AN_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Api(APIBlueprint):
     def __init__(self, name: str, prefix: str, *, tag: str, dialect: str = "agentic") -> None:
         super().__init__(f"{name}_api", __name__, url_prefix=prefix, abp_tags=[Tag(name=tag)])
         self.dialect = dialect
+        self._undescribed: list[tuple[str, str, Callable[..., Any], _Options]] = []
 
     def get(self, rule: str, *, auth: str, **options: Any) -> Callable[..., Any]:  # type: ignore[override]
         return self._declare("GET", rule, _Options(auth, write=options.pop("write", False), **options))
@@ -114,7 +119,7 @@ class Api(APIBlueprint):
 
     def _declare(self, method: str, rule: str, options: _Options) -> Callable[..., Any]:
         def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
-            self._document(method, rule, handler, options)
+            self._undescribed.append((method, rule, handler, options))
             endpoint = f"{handler.__name__}"
             if any(r.endpoint == f"{self.name}.{endpoint}" for r in ROUTES if r.path != self._full(rule)):
                 endpoint = f"{endpoint}_{method.lower()}_{len(ROUTES)}"
@@ -133,12 +138,17 @@ class Api(APIBlueprint):
     def _full(self, rule: str) -> str:
         return f"{self.url_prefix or ''}{rule}"
 
-    def _document(self, method: str, rule: str, handler: Callable[..., Any], options: _Options) -> None:
+    def describe(self) -> None:
+        """Into `paths` and `components_schemas`, what was declared since the last call."""
+        while self._undescribed:
+            self._describe(*self._undescribed.pop(0))
+
+    def _describe(self, method: str, rule: str, handler: Callable[..., Any], options: _Options) -> None:
         """Let flask-openapi describe the operation from a stand-in that carries the declared types."""
         stand_in = _stand_in(handler, rule, options)
         responses: dict[Any, Any] = {options.status: _response_model(options, handler.__name__)}
         for status in (400, *((401,) if options.auth not in (PUBLIC, OPTIONAL) else ()), 422, 429, *options.errors):
-            responses[status] = ErrorOut
+            responses[status] = dict(AN_ERROR)
         self._collect_openapi_info(
             rule,
             stand_in,  # type: ignore[arg-type]
@@ -391,8 +401,40 @@ def _slug(rule: str) -> str:
 
 
 def install(app: Flask, apis: list[Api]) -> None:
+    """The routes now; their description when somebody asks for it: it takes longer than all the rest of a start."""
     for api in apis:
-        app.register_api(api)  # type: ignore[attr-defined]
+        app.register_blueprint(api)
+    app.extensions["apis"] = apis
 
 
-__all__ = ["ADMIN", "ANY", "Api", "ApiModel", "ErrorOut", "OPTIONAL", "PUBLIC", "ROUTES", "Route", "iso", "validate"]
+_describing = Lock()
+
+
+def openapi(app: Any) -> dict[str, Any]:
+    """The OpenAPI document of all that was installed."""
+    with _describing:
+        for api in app.extensions["apis"]:
+            api.describe()
+            app.paths.update(api.paths)
+            app.components_schemas.update(api.components_schemas)
+            for tag in api.tags:
+                if tag.name not in app.tag_names:
+                    app.tags.append(tag)
+                    app.tag_names.append(tag.name)
+        return dict(app.api_doc)
+
+
+__all__ = [
+    "ADMIN",
+    "ANY",
+    "Api",
+    "ApiModel",
+    "ErrorOut",
+    "OPTIONAL",
+    "PUBLIC",
+    "ROUTES",
+    "Route",
+    "iso",
+    "openapi",
+    "validate",
+]

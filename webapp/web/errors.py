@@ -79,6 +79,7 @@ def _for_openai() -> bool:
 
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 OPENAI_CODES = {"unauthorized": "invalid_api_key", "rate_limited": "rate_limit_exceeded",
+                "quota_exceeded": "insufficient_quota",
                 "context_overflow": "context_length_exceeded"}  # fmt: skip
 
 

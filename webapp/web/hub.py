@@ -45,6 +45,7 @@ BEYOND = 2**62  # no sequence number comes to it
 TICK = 1.0  # how long a lost bell can go unnoticed
 SEAT_TTL = 60.0
 KEEP_SEATS_EVERY = 20.0
+NO_PLACE = ("task:", "user:", "all")  # topics
 HOOKS = ("on_pong", "on_limited", "on_due")
 HELPERS = 4  # threads for what a message of a client's asks of the database
 LINGER = 2.0  # seconds for the reader to take the last bytes and close
@@ -57,7 +58,7 @@ class Feed(Protocol):
     key: str  # readers with equal keys get equal bytes
 
     def topics(self) -> Iterable[str]:
-        """`task:<id>`, `user:<id>` or `all`."""
+        """`task:<id>`, `user:<id>`, `all`, or a place (see `Hub.places`)."""
 
     def join(self, rt: Runtime, client: Client) -> None:
         """Send the greeting and the present state, set cursors; may close the client."""
@@ -73,7 +74,8 @@ class Feed(Protocol):
         """True when nothing more can come for this reader: the hub closes it."""
 
     # Beyond these a feed may have: `on_pong(rt, client, mark)`, see `Hub.acknowledge`; `on_limited(rt, client, text)`, a
-    # message that came too fast and was not heard; `on_due(rt, client)`, the moment of `client.due_at`.
+    # message that came too fast and was not heard; `on_due(rt, client)`, the moment of `client.due_at`; `on_place(client,
+    # name, stand)`, how a place of its topics stands now, which may be as before.
 
     shows_text: bool  # whether text is told while it is written
 
@@ -83,6 +85,7 @@ class Feed(Protocol):
 
 Reader = Callable[[Runtime, list[tuple[str, int]]], list[tuple[Any, list[Any]]]]
 Lister = Callable[[Runtime, list[str], list[str]], list[tuple[str, int, str | None]]]
+Stand = tuple[str | None, str]  # whose a place is, and a mark that changes with what it shows
 
 
 class Client:
@@ -133,6 +136,9 @@ class Hub:
         lists `(task id, seq, owner)` of what a lost bell may have hidden."""
         self.rt, self._read, self._moved_tasks = rt, read, moved_tasks
         self.clients: set[Client] = set()
+        # What is no task and moves nevertheless, such as a conversation that another tab asked in: `<sort>:<id>`. Areas
+        # tell how many of a sort stand, by id; what is not told is gone.
+        self.places: dict[str, Callable[[Runtime, list[str]], dict[str, Stand]]] = {}
         self._topics: dict[str, set[Client]] = defaultdict(set)
         self._known: OrderedDict[str, int] = OrderedDict()
         self._todo: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -278,7 +284,7 @@ class Hub:
             _survive("seats", chore)
 
     def _hear(self, bell: Bell) -> None:
-        if bell.kind in ("task", "gone", "text"):
+        if bell.kind in ("task", "gone", "text", "place"):
             self._todo.put((bell.kind, bell))
 
     def _pump(self) -> None:
@@ -312,12 +318,15 @@ class Hub:
     def _handle(self, batch: list[tuple[str, Any]]) -> None:
         bells: dict[str, tuple[int, int, str | None]] = {}
         written: set[str] = set()
+        moved: set[str] = set()
         for kind, thing in batch:
             if kind == "task":
                 first, last, _ = bells.get(thing.id, (thing.seq, thing.seq, None))
                 bells[thing.id] = (min(first, thing.seq), max(last, thing.seq), thing.owner)
             elif kind == "text":
                 written.add(thing.id)
+            elif kind == "place":
+                moved.add(thing.id)
             elif kind == "join":
                 self._for_client(thing, self._join, thing)
             elif kind == "message":
@@ -337,6 +346,8 @@ class Hub:
             self._deliver_text(written)
         if bells:
             self._deliver(bells)
+        if moved:
+            self._deliver_places(moved)
 
     def _hook(self, name: str, client: Client, *told: Any) -> None:
         """What only some feeds want to hear."""
@@ -448,6 +459,25 @@ class Hub:
             if data:
                 self._write(client, data)
 
+    def _deliver_places(self, names: Iterable[str]) -> None:
+        watched = [name for name in names if self._topics.get(name)]
+        for name, stand in self.stands(watched).items():
+            for client in list(self._topics.get(name, ())):
+                self._hook("on_place", client, name, stand)
+
+    def stands(self, names: Iterable[str]) -> dict[str, Stand | None]:
+        """How these places stand now; None for one that is gone."""
+        by_sort: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            sort, _, ident = name.partition(":")
+            if sort in self.places:
+                by_sort[sort].append(ident)
+        found: dict[str, Stand | None] = {}
+        for sort, idents in by_sort.items():
+            there = self.places[sort](self.rt, idents)
+            found |= {f"{sort}:{ident}": there.get(ident) for ident in idents}
+        return found
+
     def _remember(self, task_id: str, seq: int) -> None:
         self._known[task_id] = max(seq, self._known.get(task_id, 0))
         self._known.move_to_end(task_id)
@@ -467,6 +497,7 @@ class Hub:
                 missed[task_id] = ((known or seq - 1) + 1, seq, owner)
         if missed:
             self._deliver(missed)
+        self._deliver_places(name for name, who in list(self._topics.items()) if who and not name.startswith(NO_PLACE))
 
     # -- loop ----------------------------------------------------------------------------------------------------
 

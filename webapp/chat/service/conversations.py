@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, true
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from webapp.chat.models import Conversation, Message
 from webapp.core.context import Actor, Ctx
-from webapp.core.db import utcnow
+from webapp.core.db import after_commit, utcnow
 from webapp.core.errors import BadRequest, NotFound
 from webapp.core.paging import Page
 
@@ -30,6 +31,16 @@ def mine(user: Actor) -> ColumnElement[bool]:
     if user.id is not None:
         return Conversation.owner_id == user.id
     return true() if user.is_admin else Conversation.owner_id.is_(None)
+
+
+def mark(row: Any) -> str:
+    """Changes with the branch that is shown, and when an answer of it is tried again."""
+    return f"{row.head_id or ''}.{int(row.last_message_at.timestamp() * 1000)}"
+
+
+def moved(ctx: Ctx, row: Conversation) -> None:
+    """Ring, so that other tabs that show it look."""
+    after_commit(ctx.db, partial(ctx.rt.ring, "place", f"chat:{row.id}"))
 
 
 def create(
@@ -214,6 +225,7 @@ def remove(ctx: Ctx, conversation_id: str) -> Conversation:
     stop_all(ctx, row.id)
     row.removed_at = utcnow()
     row.share_token = None
+    moved(ctx, row)
     ctx.db.flush()
     return row
 
@@ -228,8 +240,31 @@ def restore(ctx: Ctx, conversation_id: str) -> Conversation:
 
 def empty(db: Session, before: datetime, *, limit: int = 500) -> int:
     """Forget conversations that were removed before a moment, with their messages; how many."""
-    stmt = select(Conversation.id).where(Conversation.removed_at < before).limit(limit)
-    ids = list(db.scalars(stmt))
+    return _forget(db, select(Conversation.id).where(Conversation.removed_at < before).limit(limit))
+
+
+def forget_idle(db: Session, days: int, *, limit: int = 500) -> int:
+    """Forget conversations that nobody wrote in for so many days, some at a time; how many. 0 keeps them."""
+    return _forget(db, select(Conversation.id).where(_idle(days)).limit(limit)) if days else 0
+
+
+def count_idle(db: Session, days: int) -> int:
+    """How many `forget_idle` would forget in all."""
+    return int(db.scalar(select(func.count()).select_from(Conversation).where(_idle(days))) or 0) if days else 0
+
+
+def _idle(days: int) -> ColumnElement[bool]:
+    """Pinned and shared ones are meant to last."""
+    return and_(
+        Conversation.last_message_at < utcnow() - timedelta(days=days),
+        Conversation.pinned.is_(False),
+        Conversation.share_token.is_(None),
+        Conversation.removed_at.is_(None),
+    )
+
+
+def _forget(db: Session, which: Select[Any]) -> int:
+    ids = list(db.scalars(which))
     if ids:
         db.execute(sql_update(Message).where(Message.conversation_id.in_(ids)).values(parent_id=None))
         db.execute(delete(Message).where(Message.conversation_id.in_(ids)))

@@ -194,6 +194,8 @@ def _start(ctx: Ctx, row: Conversation, question: Message, answer: Message, prio
     params |= {name: answer.meta.get(name) for name in ASKED}
     if answer.meta.get("look"):
         params |= {"before_id": answer.meta.get("before_id"), "look": answer.meta["look"]}
+    else:
+        ctx.rt.foreground.hold()
     by_model = writes_by_model(ctx, str(answer.meta.get("engine") or ""))
     return tasks.start(ctx, EXPAND if answer.meta.get("look") else KIND, params, title=conversations.title_of(question.content),
                        priority=priority or ("high" if by_model else "normal"), interactive=not by_model)  # fmt: skip
@@ -217,6 +219,7 @@ def _add(ctx: Ctx, row: Conversation, new: Message) -> Message:
     ctx.db.add(new)
     row.head_id = new.id
     row.last_message_at = row.updated_at = utcnow()
+    conversations.moved(ctx, row)
     ctx.db.flush()
     return new
 
@@ -268,6 +271,8 @@ def retry(ctx: Ctx, message_id: str) -> tuple[Message, Any]:
     row.state, row.content, row.error = "waiting", "", None
     row.sources, row.checks, row.metrics, row.updated_at = [], [], None, utcnow()
     row.meta = {**row.meta, "change": None}
+    conversation.last_message_at = conversation.updated_at = utcnow()
+    conversations.moved(ctx, conversation)
     ctx.db.flush()
     return row, task
 
@@ -283,6 +288,7 @@ def branch(ctx: Ctx, message_id: str) -> Conversation:
     while below := children.get(end):
         end = below[-1].id
     row.head_id = end
+    conversations.moved(ctx, row)
     ctx.db.flush()
     return row
 

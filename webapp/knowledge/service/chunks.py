@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from webapp.core import sentences
 from webapp.core.context import Ctx
 from webapp.core.errors import BadRequest
 from webapp.embedding import distances
@@ -16,7 +17,6 @@ from webapp.knowledge.chunking import Piece
 from webapp.knowledge.models import Collection
 from webapp.knowledge.service.search import Hit
 from webapp.knowledge.vectors import index_name
-from webapp.summaries import sentences
 
 if TYPE_CHECKING:
     from webapp.embedding.base import Vectors

@@ -17,7 +17,7 @@ from webapp.operations.service.letters import (
     requeue,
     requeue_many,
 )
-from webapp.operations.service.metrics import KindMetrics, Metrics, metrics
+from webapp.operations.service.metrics import KindMetrics, Metrics, agent_performance, metrics
 from webapp.operations.service.overview import Alert, Overview, alerts, last_result, overview, server_alerts
 from webapp.operations.service.probe import Look, look
 from webapp.operations.service.queues import QueueRow, pause_queue, queues, resume_queue
@@ -37,7 +37,7 @@ from webapp.operations.service.workers import WorkerRow, workers
 
 __all__ = [
     "Alert", "KindMetrics", "LetterRow", "Look", "Metrics", "Overview", "OwnedTask", "QueueRow", "RunningRow",
-    "ScheduleRow", "TableInfo", "TableRows", "TaskFile", "WorkerRow", "alerts", "all_tasks", "any_task", "audit_log",
+    "ScheduleRow", "TableInfo", "TableRows", "TaskFile", "WorkerRow", "agent_performance", "alerts", "all_tasks", "any_task", "audit_log",
     "bulk_tasks", "edit_schedule", "last_result", "letter", "letters", "letters_from", "look", "metrics", "open_letters", "overview", "pause_queue",
     "pause_schedule", "purge", "purge_many", "queues", "requeue", "requeue_many", "resume_queue", "resume_schedule",
     "run_schedule", "running", "schedule", "schedules", "server_alerts", "status_counts", "table_rows", "tables",

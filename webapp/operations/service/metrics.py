@@ -1,4 +1,4 @@
-"""Duration, success rate, error rate and queue length, per kind of task and in total (M186)."""
+"""Duration, success rate, error rate and queue length, per kind of task, per agent and in total (M186)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Double, case, cast, extract, func, select
+from sqlalchemy.orm import Session
 
 from webapp.core.context import Ctx
 from webapp.core.db import utcnow
@@ -48,6 +49,7 @@ def metrics(ctx: Ctx, hours: float = 24.0) -> Metrics:
     ended = (
         select(
             Task.kind,
+            Task.agent_id,
             func.count().label("count"),
             *(func.sum(case((Task.status.in_(group), 1), else_=0)).label(name) for name, group in _GROUPS),
             func.sum(taken).label("taken"),
@@ -55,14 +57,15 @@ def metrics(ctx: Ctx, hours: float = 24.0) -> Metrics:
             func.max(taken).label("longest"),
         )
         .where(Task.finished_at.is_not(None), Task.finished_at > utcnow() - timedelta(hours=hours), *mine)
-        .group_by(Task.kind)
+        .group_by(Task.kind, Task.agent_id)
     )
-    waiting = select(Task.kind, func.count()).where(Task.status == "queued", *mine).group_by(Task.kind)
-    lengths = {row[0]: row[1] for row in ctx.db.execute(waiting)}
-    rows = {row.kind: row._mapping for row in ctx.db.execute(ended)}
-    agents = [_metrics(kind, rows.get(kind, {}), lengths.get(kind, 0)) for kind in sorted({*rows, *lengths})]
-    work = {kind: row for kind, row in rows.items() if not kind.startswith("maintenance.")}
-    queued = {kind: count for kind, count in lengths.items() if not kind.startswith("maintenance.")}
+    waiting = select(Task.kind, Task.agent_id, func.count()).where(Task.status == "queued", *mine)
+    lengths = {(row[0], row[1]): row[2] for row in ctx.db.execute(waiting.group_by(Task.kind, Task.agent_id))}
+    rows = {(row.kind, row.agent_id): row._mapping for row in ctx.db.execute(ended)}
+    among = sorted({*rows, *lengths}, key=lambda key: (key[0], key[1] or ""))
+    agents = [_metrics(key[0], rows.get(key, {}), lengths.get(key, 0), key[1]) for key in among]
+    work = {key: row for key, row in rows.items() if not key[0].startswith("maintenance.")}
+    queued = {key: count for key, count in lengths.items() if not key[0].startswith("maintenance.")}
     return Metrics("all" if ctx.user.is_admin else "own", hours, _total(work, queued), agents)
 
 
@@ -76,7 +79,15 @@ def _seconds(dialect: str) -> Any:
     return cast(extract("epoch", Task.finished_at - Task.started_at), Double)
 
 
-def _total(rows: dict[str, Any], lengths: dict[str, int]) -> KindMetrics:
+def agent_performance(db: Session, agent_id: str, hours: float = 24.0) -> tuple[int, float | None]:
+    """(tasks of an agent that completed in the last hours, milliseconds they took on average)."""
+    taken = _seconds(db.get_bind().dialect.name)
+    ended = (Task.status == "completed", Task.finished_at > utcnow() - timedelta(hours=hours))
+    row = db.execute(select(func.count(), func.avg(taken)).where(*ended, Task.agent_id == agent_id)).one()
+    return row[0], None if row[1] is None else round(float(row[1]) * 1000, 1)
+
+
+def _total(rows: dict[Any, Any], lengths: dict[Any, int]) -> KindMetrics:
     sums: dict[str, Any] = {
         name: sum(row[name] or 0 for row in rows.values())
         for name in ("count", "completed", "failed", "cancelled", "taken", "timed")
@@ -85,11 +96,11 @@ def _total(rows: dict[str, Any], lengths: dict[str, int]) -> KindMetrics:
     return _metrics("all", sums, sum(lengths.values()))
 
 
-def _metrics(kind: str, row: Any, waiting: int) -> KindMetrics:
+def _metrics(kind: str, row: Any, waiting: int, agent: str | None = None) -> KindMetrics:
     completed, failed = int(row.get("completed") or 0), int(row.get("failed") or 0)
     judged, timed, longest = completed + failed, row.get("timed") or 0, row.get("longest")
     return KindMetrics(
-        agent_id=None,
+        agent_id=agent,
         kind=kind,
         tasks_total=int(row.get("count") or 0),
         completed=completed,

@@ -11,11 +11,11 @@ from sqlalchemy import select
 from webapp.core import audit
 from webapp.core.context import Ctx
 from webapp.core.errors import BadRequest, Conflict, NotFound
-from webapp.operations.service.base import admin, clock, everybody, moment, words
-from webapp.tasks import service as tasks
+from webapp.operations.service.base import admin, clock, moment, words
 from webapp.tasks.kinds import kind_or_400
 from webapp.tasks.models import Schedule, Task
 from webapp.tasks.scheduler import next_time
+from webapp.tasks.schedules import start_task
 
 LATE = 60.0  # seconds past its time after which a schedule counts as missed
 SHORTEST = 10.0  # seconds between two runs of an interval
@@ -55,7 +55,7 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
         kind=schedule.kind,
         cron=schedule.cron,
         interval=schedule.interval,
-        when=f"every {words(schedule.interval)}" if schedule.interval else schedule.cron or "never",
+        when=f"every {words(schedule.interval)}" if schedule.interval else schedule.cron or "once",
         enabled=schedule.enabled,
         next_at=moment(schedule.next_at) if schedule.enabled else None,
         last_at=moment(schedule.last_at),
@@ -76,7 +76,7 @@ def schedule(ctx: Ctx, name: str) -> ScheduleRow:
 def run_schedule(ctx: Ctx, name: str) -> str:
     """Start it now, beside its times; the task's id."""
     row = _get(ctx, name)
-    row.last_task_id = str(tasks.start(everybody(ctx), row.kind, row.params, title=f"{row.name} (by hand)")["id"])
+    row.last_task_id = start_task(ctx, row, " (by hand)")
     row.last_at = clock(ctx)
     audit.record(ctx, "schedule.run", "schedule", name, task=row.last_task_id)
     return row.last_task_id
@@ -97,7 +97,11 @@ def resume_schedule(ctx: Ctx, name: str) -> ScheduleRow:
     row = _get(ctx, name)
     if row.enabled:
         raise Conflict(f"{name} is not paused", code="not_paused")
-    row.enabled, row.next_at = True, next_time(row.cron, row.interval, clock(ctx))
+    if row.cron is None and row.interval is None and (row.next_at is None or row.next_at <= clock(ctx)):
+        raise Conflict("it was to run once, and that time is over", code="over")
+    row.enabled = True
+    if row.cron or row.interval:
+        row.next_at = next_time(row.cron, row.interval, clock(ctx))
     audit.record(ctx, "schedule.resume", "schedule", name)
     ctx.db.flush()
     return schedule(ctx, name)

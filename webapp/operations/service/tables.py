@@ -21,7 +21,9 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "tasks": ("id", "owner_id", "kind", "title", "status", "queue", "rank", "progress", "message", "seq", "attempt",
               "max_attempts", "crashes", "fence", "worker_id", "lease_until", "due_at", "time_limit",
               "cancel_requested", "error_code", "error", "parent_id", "step", "params", "result", "request_id",
-              "created_at", "started_at", "finished_at", "updated_at"),
+              "agent_id", "created_at", "started_at", "finished_at", "updated_at"),
+    "task_templates": ("id", "owner_id", "name", "description", "task_type", "default_config", "config_schema",
+                       "usage_count", "is_active", "created_at", "updated_at"),
     "task_events": ("task_id", "seq", "type", "level", "status", "progress", "message", "data", "at"),
     "dead_letters": ("id", "task_id", "kind", "queue", "reason", "error", "attempt", "failed_at", "requeued_at"),
     "workers": ("id", "role", "queues", "host", "pid", "threads", "rss_mb", "running", "done", "started_at", "beat_at"),
@@ -78,6 +80,24 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "model_calls": ("id", "owner_id", "model", "family", "task_type", "ok", "finish", "prompt_tokens", "completion_tokens",
                     "seconds", "load_seconds", "first_token_seconds", "prompt_seconds", "generate_seconds", "task_id",
                     "at"),
+    "stored_settings": ("name", "value", "set_by", "set_at"),
+    "quota_grants": ("user_id", "name", "most", "set_by", "set_at"),
+    "removed_tasks": ("owner_id", "day", "count"),
+    "saved_views": ("id", "owner_id", "name", "filters", "created_at"),
+    "task_shares": ("task_id", "shared_at"),  # without the link itself
+    "task_watches": ("task_id", "user_id"),
+    "task_notices": ("id", "task_id", "owner_id", "kind", "title", "status", "reason", "message", "at"),
+    "notifications": ("id", "user_id", "event", "level", "title", "text", "url", "task_id", "read_at", "created_at"),
+    "notification_rules": ("user_id", "event", "channel", "kinds", "min_seconds"),
+    # Addresses of channels and receivers are credentials with many services.
+    "notification_channels": ("id", "user_id", "plugin", "name", "enabled", "last_ok_at", "last_error", "created_at"),
+    "webhook_endpoints": ("id", "owner_id", "description", "events", "kinds", "header_names", "enabled",
+                          "disabled_reason", "failures", "last_ok_at", "last_error", "created_at"),
+    "inbound_hooks": ("id", "owner_id", "name", "kind", "enabled", "received", "last_at", "last_task_id", "created_at"),
+    "inbound_receipts": ("hook_id", "message_id", "task_id", "at"),
+    "deliveries": ("id", "owner_id", "carrier", "target_id", "event", "status", "attempts", "tries", "due_at",
+                   "lease_until", "code", "error", "created_at", "finished_at"),
+    "delivery_attempts": ("delivery_id", "number", "at", "ms", "code", "error"),
 }  # fmt: skip
 # Beside the list above, in case somebody lists one by mistake (a test holds them together).
 SECRET = re.compile(r"password|secret|token_hash|key_hash|cipher|private|fingerprint|(^|_)body$|^key$")

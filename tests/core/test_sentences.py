@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.summaries.sentences import LONGEST, split
+from webapp.core.sentences import LONGEST, split
 
 NAUGHTY = (
     Path(os.environ.get("BRAINSTEM_SHARED", Path(__file__).resolve().parents[3] / "shared"))

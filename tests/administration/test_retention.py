@@ -1,0 +1,233 @@
+"""How long things are kept: one rule for each task, the preview says what the night does, the environment wins (M052)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.administration.conftest import Office
+from tests.conftest import make_cast
+from webapp.administration import service
+from webapp.chat.models import Conversation, Message
+from webapp.core import stored
+from webapp.core.audit import AuditEntry
+from webapp.core.db import utcnow
+from webapp.core.errors import Conflict, Forbidden, Invalid
+from webapp.files.models import Upload
+from webapp.tasks import housekeeping
+from webapp.tasks.models import FINAL
+
+DAY = 86400.0
+
+
+def task(office: Office, days: float, *, status: str = "completed", kind: str = "test.script") -> str:
+    """A task that ended so many days ago."""
+    ident = office.start(office.cast.alice)
+    office.sql(
+        "UPDATE tasks SET status = :s, kind = :k, finished_at = created_at WHERE id = :id", s=status, k=kind, id=ident
+    )
+    office.age(ident, seconds=days * DAY)
+    return ident
+
+
+def night(office: Office) -> dict[str, Any]:
+    for kind in ("maintenance.retention", "maintenance.conversations", "maintenance.files"):
+        office.start_kind(kind, {})
+    results: dict[str, Any] = {}
+    while (done := office.run("maintenance")) is not None:
+        row = office.row(done)
+        assert row.status == "completed", row.error
+        results[row.kind] = row.result
+    return results
+
+
+def left(office: Office, *ids: str) -> list[str]:
+    have = {row[0] for row in office.sql("SELECT id FROM tasks").rows}
+    return [one for one in ids if one in have]
+
+
+def counted(office: Office, wanted: dict[str, str | None] | None = None) -> dict[str, int]:
+    return {one.what: one.count for one in office.ask(service.going, wanted)}
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_finished_task_falls_under_one_rule() -> None:
+    found = housekeeping.rules(30, ("failed=90", "crawl=7", "crawl.site=3"))
+    assert [(rule.label, rule.days) for rule in found] == [
+        ("Tasks of the kind crawl.site", 3), ("Tasks of the kind crawl", 7), ("Tasks that failed", 90),
+        ("Other finished tasks", 30),
+    ]  # fmt: skip
+
+
+def test_a_kind_before_a_status_before_the_rest(office: Office) -> None:
+    office.set(retention_days="30", retention_tasks="failed=90,crawl=7,test.sleep=0")
+    gone = [task(office, 31), task(office, 8, kind="crawl.site"), task(office, 8, kind="crawl.site", status="failed"),
+            task(office, 91, status="failed"), task(office, 31, status="cancelled")]  # fmt: skip
+    kept = [task(office, 29), task(office, 6, kind="crawl.site"), task(office, 31, status="failed"),
+            task(office, 500, kind="test.sleep"), task(office, 500, kind="test.sleep", status="failed")]  # fmt: skip
+    before = counted(office)
+    assert before["Tasks of the kind crawl"] == 2
+    assert (before["Tasks that failed"], before["Other finished tasks"]) == (1, 2)
+    assert night(office)["maintenance.retention"]["tasks"] == 5
+    assert left(office, *gone, *kept) == kept
+    assert set(counted(office).values()) == {0}
+
+
+def test_every_status_may_have_its_own_and_none_is_left_for_the_rest(office: Office) -> None:
+    office.set(retention_tasks=",".join(f"{name}=5" for name in FINAL))
+    old = [task(office, 6, status=name) for name in FINAL]
+    fresh = [task(office, 4, status=name) for name in FINAL]
+    night(office)
+    assert left(office, *old, *fresh) == fresh
+
+
+def test_logs_may_go_before_their_task(office: Office) -> None:
+    office.set(retention_days="0", retention_logs_days="10")
+    old, fresh, running = task(office, 11), task(office, 9), office.start(office.cast.alice)
+    office.age(running, seconds=50 * DAY)
+    assert counted(office)["Logs of tasks that are kept"] == 1
+    assert night(office)["maintenance.retention"]["logs"] == 1
+    assert [len(office.events(one)) > 0 for one in (old, fresh, running)] == [False, True, True]
+    assert left(office, old) == [old]
+    assert counted(office)["Logs of tasks that are kept"] == 0
+
+
+# -- conversations, files --------------------------------------------------------------------------------------------
+
+
+def test_conversations_go_when_nobody_writes_but_pinned_and_shared_ones_stay(office: Office) -> None:
+    office.set(retention_conversations_days="60")
+    alice, then = office.cast.alice.id, utcnow() - timedelta(days=61)
+    with office.rt.unit() as db:
+        rows = [Conversation(owner_id=alice, title=title, last_message_at=at, **more) for title, at, more in (
+            ("old", then, {}), ("fresh", utcnow(), {}), ("pinned", then, {"pinned": True}),
+            ("shared", then, {"share_token": "t"}))]  # fmt: skip
+        db.add_all(rows)
+        db.flush()
+        db.add(Message(conversation_id=rows[0].id, seq=1, role="user", content="x"))
+    assert counted(office)["Conversations without a new message"] == 1
+    assert night(office)["maintenance.conversations"] == {"removed": 1}
+    assert sorted(row[0] for row in office.sql("SELECT title FROM conversations").rows) == ["fresh", "pinned", "shared"]
+    assert office.count("messages") == 0
+    office.set(retention_conversations_days=None)
+    assert counted(office)["Conversations without a new message"] == 0
+
+
+def test_uploads_go_with_their_bytes(office: Office) -> None:
+    import io
+
+    from webapp.files import service as files
+
+    office.set(retention_files_days="5")
+    made = office.ask(files.store, io.BytesIO(b"x"), "a.txt", "text/plain", who=office.cast.alice)
+    office.ask(files.store, io.BytesIO(b"y"), "b.txt", "text/plain", who=office.cast.alice)
+    with office.rt.unit() as db:
+        row = db.get(Upload, made.id)
+        assert row is not None
+        row.created_at = utcnow() - timedelta(days=6)
+    import os
+    import time
+
+    path = files.blobs(office.rt.settings).root / made.id
+    os.utime(path, (time.time() - 7200, time.time() - 7200))
+    assert counted(office)["Uploads"] == 1
+    night(office)
+    assert (office.count("uploads"), path.exists()) == (1, False)
+    office.set(retention_files_days="0")
+    assert counted(office)["Uploads"] == 0
+
+
+# -- the settings ----------------------------------------------------------------------------------------------------
+
+
+def test_the_preview_changes_nothing_and_says_what_would_be(office: Office) -> None:
+    task(office, 20)
+    assert counted(office)["Finished tasks"] == 0
+    assert counted(office, {"retention_days": "10"})["Finished tasks"] == 1
+    assert counted(office, {"retention_days": "10", "retention_tasks": "completed=30"})["Tasks that completed"] == 0
+    assert counted(office)["Finished tasks"] == 0
+    assert office.count("stored_settings") == 0
+
+
+def test_a_change_is_kept_shown_with_its_author_and_audited_once(office: Office) -> None:
+    office.ask(service.keep, {"retention_days": "14", "retention_tasks": "failed=90"})
+    rows = {row.option.name: row for row in office.ask(service.shown)}
+    assert (rows["retention_days"].value, rows["retention_days"].origin, rows["retention_days"].set_by) == (
+        14,
+        "database",
+        "root",
+    )
+    assert rows["retention_files_days"].origin == "default"
+    with office.rt.unit(write=False) as db:
+        [entry] = db.query(AuditEntry).all()
+    assert (entry.action, entry.detail) == (
+        "settings.change", {"retention_days": ["30", "14"], "retention_tasks": ["", "failed=90"]})  # fmt: skip
+    office.ask(service.keep, {"retention_days": None})
+    assert {row.option.name: row.origin for row in office.ask(service.shown)}["retention_days"] == "default"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("retention_days", "soon"), ("retention_days", "-1"), ("retention_days", "99999"), ("retention_days", "1.5"),
+    ("retention_tasks", "failed"), ("retention_tasks", "failed=x"), ("retention_tasks", "=3"), ("retention_tasks", "x y=3"),
+    ("quota_open_tasks", "many"), ("port", "9"), ("nothing_like_it", "1"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_with_its_name(office: Office, name: str, text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        office.ask(stored.change, {name: text})
+    assert caught.value.details
+    assert caught.value.details[0]["loc"] == [name]
+    assert office.count("stored_settings") == 0
+
+
+def test_only_administrators(office: Office) -> None:
+    for verb, args in ((service.going, ()), (service.keep, ({"retention_days": "1"},)), (service.shown, ()),
+                       (service.sweep_now, ()), (service.listed, ())):  # fmt: skip
+        with pytest.raises(Forbidden):
+            office.ask(verb, *args, who=office.cast.alice)
+
+
+def test_the_environment_wins(make_rt: Any) -> None:
+    rt = make_rt(BRAINSTEM_RETENTION_DAYS="90")
+    office = Office(rt, make_cast(rt))
+    office.sql(
+        "INSERT INTO stored_settings (name, value, set_by, set_at) VALUES ('retention_days', '1', 'x', '2026-01-01')"
+    )
+    assert stored.value(rt, "retention_days") == 90
+    with pytest.raises(Conflict) as caught:
+        office.ask(service.keep, {"retention_days": "14"})
+    assert "environment (BRAINSTEM_RETENTION_DAYS)" in caught.value.message
+    row = office.ask(service.shown)[0]
+    assert (row.value, row.fixed, row.origin) == (90, True, "environment (BRAINSTEM_RETENTION_DAYS)")
+
+
+def test_a_stored_text_that_no_version_understands_is_passed_over(office: Office) -> None:
+    at = "'2026-01-01'" if office.rt.engine.dialect.name == "sqlite" else "now()"
+    office.sql(f"INSERT INTO stored_settings (name, value, set_by, set_at) VALUES ('retention_days', 'x', 'x', {at})")
+    stored.forget(office.rt)
+    assert stored.value(office.rt, "retention_days") == 30
+    assert office.ask(service.shown)[0].origin == "default"
+
+
+def test_no_secret_is_listed(make_rt: Any) -> None:
+    rt = make_rt(API_KEY="c4n4ry-c4n4ry-c4n4ry")
+    office = Office(rt, make_cast(rt))
+    rows = office.ask(service.listed)
+    assert "c4n4ry" not in repr([(row.value, row.text) for row in rows])
+    assert {row.option.name: row.text for row in rows}["api_key"] == "set"
+    assert len(rows) == sum(len(group) for _, group in office.ask(service.groups))
+
+
+def test_a_live_setting_is_one_that_is_read_live() -> None:
+    """Whoever marks a setting as changeable while the program runs reads it through core/stored.py."""
+    import re
+
+    from tests.conftest import ROOT
+    from webapp.settings import OPTIONS
+
+    live = [option.name for option in OPTIONS if option.live]
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "webapp").rglob("*.py"))
+    assert re.findall(rf"settings\.({'|'.join(live)})\b", text) == []

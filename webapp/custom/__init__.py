@@ -1,0 +1,1 @@
+"""Steps one after the other: prompts, searches, fetches, analyses, tasks and conditions, each done once."""

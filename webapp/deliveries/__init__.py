@@ -1,0 +1,1 @@
+"""What is sent to others: rows with attempts, and the task that sends them."""

@@ -1,0 +1,1 @@
+"""What people are told of, where, and through which channel."""

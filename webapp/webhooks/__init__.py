@@ -1,0 +1,1 @@
+"""Signed webhooks: out, to those who subscribed; in, to start tasks."""
