@@ -173,15 +173,18 @@
 
   /* A push took the button away, or made another one of it, before its own answer came: htmx then knows no morph and would
      put the answer into the card. Whether this was such an answer; what is news in it is shown. */
-  function afterPush({ elt, target, serverResponse }) {
-    if (!target?.dataset?.liveTopic || (elt.isConnected && elt.closest('[hx-swap="morph"]'))) return false;
+  function afterPush({ requestConfig, target, serverResponse }) {
+    const asker = requestConfig.elt;   /* the event's own elt is the target */
+    if (!target?.dataset?.liveTopic || (asker.isConnected && asker.closest('[hx-swap="morph"]'))) return false;
     const template = document.createElement("template");
     template.innerHTML = serverResponse;
     const next = template.content.querySelector(`#${CSS.escape(target.id)}`);
     const here = document.getElementById(target.id);
     if (next && here && !older(next, here)) {
       morph(here, next);
-      htmx.process(document.getElementById(target.id));
+      const now = document.getElementById(target.id);
+      htmx.process(now);
+      htmx.trigger(now, "htmx:afterSettle");   /* what is live on the page may be another thing now */
     }
     return Boolean(next);
   }
@@ -213,7 +216,7 @@
         return;
       }
       /* An answer without the piece we asked for (signed out, deleted): show the real page instead. */
-      const select = event.detail.elt.closest("[hx-select]")?.getAttribute("hx-select");
+      const select = event.detail.requestConfig.elt.closest("[hx-select]")?.getAttribute("hx-select");
       if (!event.detail.shouldSwap || !select) return;
       const answer = new DOMParser().parseFromString(`<body><template>${event.detail.serverResponse}</template>`, "text/html");
       if (!$("template", answer).content.querySelector(select)) {
