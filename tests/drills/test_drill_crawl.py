@@ -95,14 +95,15 @@ def drill(make_server: Make, tmp_path: Path, site: SmallSite, pages: int, kills:
 
 def test_a_killed_crawl_ends_like_one_that_was_not(make_server: Make, tmp_path: Path, rng: random.Random) -> None:
     with SmallSite() as site:
-        site.linked(200)
+        site.linked(pages := scaled(200, 80))
         site.delay = 0.05
-        drill(make_server, tmp_path, site, 200, scaled(12, 4), rng)
+        drill(make_server, tmp_path, site, pages, scaled(12, 3), rng)
 
 
 def test_a_fan_out_killed_at_random_points(make_server: Make, tmp_path: Path, rng: random.Random) -> None:
     with SmallSite() as site:
-        site.pages["/0"] = article(0, "".join(f'<a href="/{n}">{n}</a>' for n in range(1, 101)))
-        site.pages |= {f"/{n}": article(n) for n in range(1, 101)}
+        leaves = range(1, scaled(100, 40) + 1)
+        site.pages["/0"] = article(0, "".join(f'<a href="/{n}">{n}</a>' for n in leaves))
+        site.pages |= {f"/{n}": article(n) for n in leaves}
         site.delay = 0.03
-        drill(make_server, tmp_path, site, 101, scaled(20, 5), rng)
+        drill(make_server, tmp_path, site, len(site.pages), scaled(20, 3), rng)

@@ -1,4 +1,4 @@
-"""kill -9 at random moments while 1,000 passages are embedded: the same vectors as if nobody had."""
+"""kill -9 at random moments while 1,000 passages (320 in the scaled run) are embedded: the same vectors as if nobody had."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WORDS = [
     "event",
     "bell",
 ]
-PASSAGES = 1000
+PASSAGES = scaled(1000, 320)
 
 
 def test_killed_while_embedding(
@@ -56,7 +56,7 @@ def test_killed_while_embedding(
     server = make_server({**QUICK.env, "BRAINSTEM_MAX_CRASHES": "1000"}, start=False, home=rt.settings.home_dir)
     children: list[psutil.Process] = []
     kills = 0
-    for _ in range(scaled(20, 4)):
+    for _ in range(scaled(20, 3)):
         server.start()
         before = marked(rt, collection_id)
         wait_for(lambda before=before: marked(rt, collection_id) > before or finished(rt, task_id))

@@ -155,19 +155,20 @@ CRAWLERS: dict[str, Any] = {"workers": ("crawling", "crawling"), "live": False, 
 @pytest.mark.services
 def test_a_killed_crawl_ends_like_one_that_was_not(own: Callable[..., Any], rng: random.Random) -> None:
     with SmallSite() as site:
-        site.linked(200)
+        site.linked(pages := scaled(200, 80))
         site.delay = 0.05
-        killed_crawl(own("distributed", **CRAWLERS).start(), site, 200, scaled(12, 4), rng, "crawl")
+        killed_crawl(own("distributed", **CRAWLERS).start(), site, pages, scaled(12, 3), rng, "crawl")
 
 
 @pytest.mark.services
 def test_a_fan_out_of_pages_killed_at_random_points(own: Callable[..., Any], rng: random.Random) -> None:
     """As F26: one page leads to a hundred; each is fetched and stored once, and the end comes once."""
     with SmallSite() as site:
-        site.pages["/0"] = article(0, "".join(f'<a href="/{n}">{n}</a>' for n in range(1, 101)))
-        site.pages |= {f"/{n}": article(n) for n in range(1, 101)}
+        leaves = range(1, scaled(100, 40) + 1)
+        site.pages["/0"] = article(0, "".join(f'<a href="/{n}">{n}</a>' for n in leaves))
+        site.pages |= {f"/{n}": article(n) for n in leaves}
         site.delay = 0.03
-        killed_crawl(own("distributed", **CRAWLERS).start(), site, 101, scaled(20, 4), rng, "F26-pages")
+        killed_crawl(own("distributed", **CRAWLERS).start(), site, len(site.pages), scaled(20, 3), rng, "F26-pages")
 
 
 # -- embedding -------------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def test_killed_while_embedding(own: Callable[..., Any], chroma: Chroma, rng: ra
 
     children: list[psutil.Process] = []
     before, kills = 0, []
-    for _ in range(scaled(20, 4)):
+    for _ in range(scaled(20, 3)):
         until(lambda before=before: marked() > before or over(), 120, "a batch is done")
         if over():
             break

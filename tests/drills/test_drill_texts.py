@@ -57,7 +57,7 @@ def test_killed_at_random_steps(make_server: Make, tmp_path: Path, rng: random.R
                "BRAINSTEM_ALLOW_HOSTS": f"127.0.0.1,{models.host}"}  # fmt: skip
         server = make_server(env)
         kills = doubled = 0
-        wanted = scaled(20, 3)
+        wanted = scaled(20, 2)
         while kills < wanted:
             site.log.clear()
             models.asked.clear()
