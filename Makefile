@@ -16,7 +16,7 @@ WORKERS ?= 2# test processes
 ARGS    ?=# more arguments for pytest, such as ARGS="-k lease -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev test check format drill bench shots docs lock clean
+.PHONY: help run install dev test check format drill cluster bench shots docs lock clean
 
 help:
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ format: $(DEV_STAMP) ## Put the code into the agreed shape
 
 drill: $(DEV_STAMP) ## Fault drills with their full numbers: kills, outages, slow clients (takes long)
 	@DRILL_FULL=1 $(BIN)/python -m pytest tests/drills -s $(ARGS)
+
+cluster: $(DEV_STAMP) ## The deployment of docker-compose.yml as plain processes (ARGS: test, drill; docs/operations.md)
+	@exec $(BIN)/python scripts/cluster.py $(ARGS)
 
 bench: $(DEV_STAMP) ## Measure: queue, progress, pages, quality of summaries
 	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),all)

@@ -101,13 +101,16 @@ def check_connections(compose: dict[str, Any]) -> Iterator[str]:
 
     pool = make_engine("postgresql+psycopg://nobody@127.0.0.1/none", pool_size=BY_NAME["pool_size"].default).pool
     each = pool.size() + pool._max_overflow  # type: ignore[attr-defined]
-    names = [name for name in compose["services"] if name not in BESIDE | ALONE]
-    processes = (
-        len(names) + int(re.findall(r"\d+", compose["services"]["web"]["environment"]["WEB_CONCURRENCY"])[0]) - 1
-    )
+    processes = sum(running(service) for name, service in compose["services"].items() if name not in BESIDE | ALONE)
     limit = int(re.findall(r"max_connections=(\d+)", " ".join(compose["services"]["postgres"]["command"]))[0])
     if processes * each > 0.8 * limit:
         yield f"docker-compose.yml: {processes} processes x {each} connections are more than 80 % of {limit}"
+
+
+def running(service: dict[str, Any]) -> int:
+    """Processes of a service: its containers, and gunicorn's in each."""
+    each = re.findall(r"\d+", str(service["environment"].get("WEB_CONCURRENCY", 1)))[0]
+    return int(service.get("deploy", {}).get("replicas", 1)) * int(each)
 
 
 def check_service(name: str, service: dict[str, Any], compose: dict[str, Any]) -> Iterator[str]:

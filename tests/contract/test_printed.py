@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import Server, missing
-from tests.live.conftest import Person, embedded
+from tests.live.conftest import CLUSTER, Person, Running, at_cluster, embedded
 
 pytestmark = pytest.mark.slow
 
@@ -60,9 +60,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | Running]:
     if shutil.which("curl") is None:
         missing("curl")
+    if CLUSTER:
+        yield Running()
+        return
     made = Server(tmp_path_factory.mktemp("printed") / "home", {"AUTH_REQUIRED": "1"}).start()
     yield made
     made.kill()
@@ -70,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def people(server: Server) -> Iterator[tuple[Person, Person]]:
-    site = embedded(server)
+    site = at_cluster() if CLUSTER else embedded(server)
     yield site.person("alice"), site.person("charlie")
     site.rt.close()
 

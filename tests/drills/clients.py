@@ -19,7 +19,7 @@ CLOSE_WAIT, CLOSED = 8, 7  # states of a TCP connection whose other side has clo
 
 
 def connect(
-    url: str, path: str, headers: dict[str, str], *, receive_buffer: int | None = None
+    url: str, path: str, headers: dict[str, str], *, receive_buffer: int | None = None, source: str = ""
 ) -> tuple[socket.socket, bytes, int]:
     """Ask and read the head of the answer: (socket, what came after the head, status)."""
     where = urlsplit(url)
@@ -27,6 +27,8 @@ def connect(
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(15)
+    if source:
+        sock.bind((source, 0))
     sock.connect((str(where.hostname), int(where.port or 80)))
     lines = [f"GET {path} HTTP/1.1", f"Host: {where.netloc}", *(f"{k}: {v}" for k, v in headers.items())]
     sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -48,8 +50,9 @@ def state_of(sock: socket.socket) -> int:
 class Sse:
     """One connection to a stream."""
 
-    def __init__(self, url: str, path: str, last_id: int | None = None, **options: Any) -> None:
-        headers = {"Accept": "text/event-stream"}
+    def __init__(self, url: str, path: str, last_id: int | None = None, *, headers: dict[str, str] | None = None,
+                 **options: Any) -> None:  # fmt: skip
+        headers = {"Accept": "text/event-stream", **(headers or {})}
         if last_id is not None:
             headers["Last-Event-ID"] = str(last_id)
         self.sock, self._rest, self.status = connect(url, path, headers, **options)
@@ -85,9 +88,10 @@ def _parse(block: bytes) -> tuple[int | None, Any] | None:
 class Ws:
     """One WebSocket. Frames of the server are not masked and not fragmented."""
 
-    def __init__(self, url: str, path: str, **options: Any) -> None:
+    def __init__(self, url: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         headers = {
+            **(headers or {}),
             "Upgrade": "websocket",
             "Connection": "Upgrade",
             "Sec-WebSocket-Key": key,

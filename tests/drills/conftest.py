@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `pytest` alone does not know the project's folder
 
+from tests.drills.deployment import COMPOSE, Deployment
 from tests.drills.harness import QUICK, SEED, Cluster, Embedded, Pace, Stack, clone_database
 
 MODES = ["embedded", pytest.param("distributed", marks=pytest.mark.services)]
@@ -40,8 +41,14 @@ class Stacks:
 
     def cluster(self, pace: Pace = QUICK, *, workers: tuple[str, ...] = ("all", "all"), live: bool = True,
                 **env: str) -> Cluster:  # fmt: skip
+        if COMPOSE:
+            return self.deployment(pace, **env)
         url, drop = clone_database(self.request.getfixturevalue("_blank_postgres"))
         return Cluster(self.factory.mktemp("cluster") / "x", pace, url, env, workers=workers, live=live, drop=drop)
+
+    def deployment(self, pace: Pace = QUICK, **env: str) -> Deployment:
+        """All that docker-compose.yml describes, proxy and all."""
+        return Deployment(self.factory.mktemp("deployment") / "x", pace, env)
 
     def get(self, name: str) -> Stack:
         """The shared stack of that name, started at its first use."""
@@ -54,7 +61,9 @@ class Stacks:
         if name == "embedded":
             return self.embedded()
         if name == "wide":
-            threads = "workflows=8,crawling=16,inference=2,interactive=2,embedding=1,maintenance=1"
+            # Sixteen at a time of each: of two workers that serve all, or of one for each role.
+            half, each = (16, 32) if COMPOSE else (8, 16)
+            threads = f"workflows={half},crawling={each},inference=2,interactive=2,embedding=1,maintenance=1"
             # Full numbers are more tasks than one worker process does before it is replaced, which F08 would take for a loss.
             return self.cluster(live=False, BRAINSTEM_WORKER_THREADS=threads, BRAINSTEM_POOL_SIZE="30",
                                 BRAINSTEM_WORKER_MAX_TASKS="0")  # fmt: skip
@@ -101,7 +110,7 @@ def cluster(_stacks: Stacks, _blank_postgres: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def wide(_stacks: Stacks, _blank_postgres: str) -> Iterator[Cluster]:
+def wide(_stacks: Stacks, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A deployment with many threads, for drills that hurt Redis."""
     made = _stacks.get("wide")
     yield made

@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from scripts.processes import Keeper, Process  # noqa: E402
 from tests.conftest import PG, Server, free_port, missing  # noqa: E402
 from tests.drills.kinds import PLUGINS  # noqa: E402
 from webapp import settings as settings_module  # noqa: E402
@@ -142,87 +143,6 @@ def tell(drill: str, mode: str, **figures: Any) -> None:
 def clean_env(**more: str) -> dict[str, str]:
     known = {name for option in settings_module.OPTIONS for name in option.env}
     return {**{k: v for k, v in os.environ.items() if k not in known}, "PYTHONPATH": str(ROOT), **more}
-
-
-class Process:
-    """One process of a deployment, started again when it ends (as the supervisor does), unless told otherwise."""
-
-    def __init__(self, name: str, args: list[str], env: dict[str, str], folder: Path) -> None:
-        self.name, self.args, self.env = name, args, env
-        self.log = folder / f"{name}.log"
-        self.popen: subprocess.Popen[bytes] | None = None
-        self.keep = True
-        self.starts = 0
-        self.exits: list[int] = []
-        self._lock = threading.Lock()
-
-    def start(self) -> None:
-        with self._lock:
-            self._start()
-
-    def _start(self) -> None:
-        with self.log.open("ab") as out:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "webapp.cli", *self.args], env=self.env, stdout=out, stderr=out,
-                start_new_session=True, cwd=ROOT,
-            )  # fmt: skip
-        self.starts += 1
-
-    def look(self) -> None:
-        """Start it again when it ended."""
-        with self._lock:
-            if self.popen is not None and self.popen.poll() is not None and self.keep:
-                self.exits.append(self.popen.returncode)
-                self._start()
-
-    @property
-    def alive(self) -> bool:
-        return self.popen is not None and self.popen.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self.popen is not None
-        return self.popen.pid
-
-    def signal(self, number: int) -> None:
-        """To the whole group: gunicorn's worker processes too."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def stop(self, patience: float = 40.0) -> int:
-        self.keep = False
-        assert self.popen is not None
-        self.popen.terminate()
-        try:
-            return self.popen.wait(patience)
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        self.keep = False
-        if self.popen is not None:
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGKILL)
-            self.popen.wait()
-
-
-class Keeper:
-    """A thread that starts dead processes again."""
-
-    def __init__(self, processes: list[Process]) -> None:
-        self.processes = processes
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            for process in list(self.processes):
-                process.look()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(5)
 
 
 class Redis:
@@ -360,6 +280,7 @@ class Stack:
         }
         self.engine: Any = None
         self.url = ""
+        self.headers: dict[str, str] = {}  # of requests, where somebody has to be logged in
         self._local = threading.local()
 
     # what the modes do differently
@@ -395,6 +316,7 @@ class Stack:
         if not hasattr(self._local, "http"):
             self._local.http = requests.Session()
             self._local.http.trust_env = False
+            self._local.http.headers.update(self.headers)
         session: requests.Session = self._local.http
         return session
 
@@ -676,6 +598,7 @@ class Cluster(Stack):
     """A deployment: processes of their own over a database and a Redis of this stack's own."""
 
     mode = "distributed"
+    postgres: Any = None  # a server that a drill may restart
 
     def __init__(
         self,
@@ -716,7 +639,8 @@ class Cluster(Stack):
         return f"http://127.0.0.1:{self.live_port}"
 
     def add(self, name: str, args: list[str], **env: str) -> Process:
-        process = Process(name, args, clean_env(**{**self.env, **env}), self.folder)
+        command = [sys.executable, "-m", "webapp.cli", *args]
+        process = Process(name, command, clean_env(**{**self.env, **env}), self.folder)
         self.processes.append(process)
         return process
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.drills.clients import Ws
+from tests.drills.deployment import COMPOSE, Deployment
 from tests.drills.harness import FULL, QUICK, Cluster, Postgres, load, percentile, scaled, tell, until, within
 from webapp.core import migrate
 from webapp.core.db import make_engine, new_id
@@ -27,23 +28,24 @@ CREATE, LIST = "/api/v1/utils/ai-tasks/", "/api/v1/utils/ai-tasks/recent/?limit=
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    server = Postgres(tmp_path).start()
-    yield server
-    with contextlib.suppress(AssertionError):
-        server.stop("immediate")
-
-
-@pytest.fixture
-def private(postgres: Postgres, tmp_path: Path) -> Iterator[Cluster]:
+def private(tmp_path: Path) -> Iterator[Cluster]:
     """A deployment over a Postgres of its own."""
-    url = postgres.url + "/postgres"
+    if COMPOSE:
+        made: Cluster = Deployment(tmp_path / "stack", QUICK)
+        yield made.start()
+        made.close()
+        return
+    server = Postgres(tmp_path).start()
+    url = server.url + "/postgres"
     engine = make_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     migrate.upgrade(engine)
     engine.dispose()
     made = Cluster(tmp_path / "stack", QUICK, url, {"WEB_CONCURRENCY": "1"}, workers=("all",))
+    made.postgres = server
     yield made.start()
     made.close()
+    with contextlib.suppress(AssertionError):
+        server.stop("immediate")
 
 
 class Client:
@@ -65,12 +67,12 @@ class Client:
 
 
 @pytest.mark.services
-def test_f17_postgres_restarts_under_load(private: Cluster, postgres: Postgres) -> None:
+def test_f17_postgres_restarts_under_load(private: Cluster) -> None:
     """Postgres restarts fast: 503 for at most 5 s, then all is well without any restart of ours; nothing accepted is lost."""
     client = Client(private)
     long = private.run_many(2, "steps_crawling", {"steps": 60, "pause": 0.1})
     troubles: list[float] = []
-    live = Ws(private.live_url, f"/ws/tasks/{long[0]}?after=0")
+    live = Ws(private.live_url, f"/ws/tasks/{long[0]}?after=0", headers=private.headers)
     live.sock.settimeout(60)
     heard: list[int] = []
     listener = threading.Thread(target=lambda: heard.extend(_until_complete(live)), daemon=True)
@@ -79,7 +81,7 @@ def test_f17_postgres_restarts_under_load(private: Cluster, postgres: Postgres) 
         until(lambda: len(client.accepted) > 10, 20, "load flows")
         before = len(seen)
         began = time.monotonic()
-        postgres.restart("fast")
+        private.postgres.restart()
         restart = time.monotonic() - began
         last = began
         while time.monotonic() - last < 2.0 and time.monotonic() - began < 30:
@@ -115,12 +117,12 @@ def _until_complete(live: Ws) -> list[int]:
 
 
 @pytest.mark.services
-def test_f18_connections_used_up_by_an_outsider(private: Cluster, postgres: Postgres) -> None:
+def test_f18_connections_used_up_by_an_outsider(private: Cluster) -> None:
     """Somebody else takes every connection: answers come in 2 s (503 with Retry-After), workers wait, nothing is lost."""
     import psycopg
 
     client = Client(private)
-    url = postgres.url + "/postgres"
+    url = private.database_url
     with load(private, 40, client):
         until(lambda: len(client.accepted) > 60, 30, "load flows")
         ours = private.sql("SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend'")[0]["n"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +16,7 @@ import pytest
 import requests
 from sqlalchemy import select
 
-from tests.conftest import PG, REDIS, Server, _database_like, build_runtime, free_port, make_user
+from tests.conftest import PG, REDIS, ROOT, Server, _database_like, build_runtime, free_port, make_user
 from tests.live.client import SSE, WS
 from tests.live.kinds import PLUGINS
 from webapp.core.context import Actor, Ctx
@@ -79,7 +82,7 @@ class Site:
 
     url: str
     live_url: str
-    server: Server
+    server: Server | Running
     rt: Runtime
     people: int = 0
 
@@ -93,6 +96,8 @@ class Site:
 
         self.people += 1
         name = f"{name or 'person'}{self.people}"
+        if CLUSTER:  # it remembers people of other suites
+            name += f"-{uuid.uuid4().hex[:8]}"
         if password:
             body = {"username": name, "password": PASSWORD, "email": f"{name}@example.org"}
             made = requests.post(self.url + "/api/auth/register/", json=body, timeout=15)
@@ -108,6 +113,8 @@ class Site:
         """Bytes held by the server's processes."""
         import psutil
 
+        if isinstance(self.server, Running):
+            return self.server.rss()
         assert self.server.process is not None
         parent = psutil.Process(self.server.process.pid)
         return sum(one.memory_info().rss for one in [parent, *parent.children(recursive=True)])
@@ -121,9 +128,57 @@ LIMITS = {
 }  # fmt: skip
 
 
+CLUSTER = os.environ.get("TEST_CLUSTER", "")  # the file that `make cluster ARGS=test` wrote about what it brought up
+CLUSTER_ENV = {**LIMITS, "BRAINSTEM_REGISTRATION": "true", "BRAINSTEM_DEMO": "0", "PYTHONPATH": str(ROOT)}
+# What asks by HTTP only. tests/live/test_deployment.py has limits of its own, which a deployment of its own has.
+OVER_HTTP = ("tests/live/test_sockets.py", "tests/live/test_streams.py", "tests/live/test_abuse.py",
+             "tests/live/test_served.py", "tests/contract/test_printed.py")  # fmt: skip
+
+
+class Running:
+    """The processes of `make cluster`, in the place of a server that a test would start."""
+
+    def __init__(self) -> None:
+        self.about = json.loads(Path(CLUSTER).read_text())
+        self.url = self.about["url"]
+
+    @property
+    def log(self) -> Running:
+        return self
+
+    def read_bytes(self) -> bytes:
+        return b"".join(path.read_bytes() for path in Path(self.about["logs"]).glob("*.log"))
+
+    def rss(self) -> int:
+        import psutil
+
+        found = 0
+        for one in psutil.process_iter(["environ", "memory_info"]):
+            if (one.info["environ"] or {}).get("BRAINSTEM_HOME") == self.about["env"]["BRAINSTEM_HOME"]:
+                found += one.info["memory_info"].rss
+        return found
+
+    def kill(self) -> None:
+        """It goes on for other tests."""
+
+
+def at_cluster() -> Site:
+    running = Running()
+    names = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "BRAINSTEM_HOME")
+    rt = build_runtime({name: running.about["env"][name] for name in names})
+    site = Site(running.url, running.url, running, rt)
+    site.root = site.person("root")
+    return site
+
+
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One embedded server of these tests; what they leave behind in it belongs to people of their own."""
+    if CLUSTER:
+        site = at_cluster()
+        yield site
+        site.rt.close()
+        return
     site = embedded(Server(tmp_path_factory.mktemp("live"), LIMITS).start())
     yield site
     site.rt.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.live.client import BINARY, CLOSE, PING, TEXT, WS, frame
-from tests.live.conftest import Person, Site
+from tests.live.client import BINARY, CLOSE, PING, TEXT, WS, Refused, frame
+from tests.live.conftest import CLUSTER, Person, Site
 
 ROOM = 20 * 2**20  # bytes that abuse may cost in all
 
@@ -173,6 +173,7 @@ def test_half_open_and_half_sent(site: Site, alice: Person, witness: WS) -> None
         ws.close()
 
 
+@pytest.mark.skipif(bool(CLUSTER), reason="the buffers before and behind the proxy hold all that is sent here")
 def test_a_reader_that_never_reads(site: Site, alice: Person, witness: WS) -> None:
     """It is dropped with what it was owed; the task and everybody else go on."""
     ws = WS(f"{site.ws_url}/ws/tasks/", alice.headers)
@@ -198,7 +199,13 @@ def test_200_sockets_at_once(site: Site, witness: WS) -> None:
     opened, refused = [], 0
     for person in people:
         for _ in range(50):
-            ws = person.ws("/ws/tasks/")
+            try:
+                ws = person.ws("/ws/tasks/")
+            except Refused:  # with 429 by a proxy, which counts connections of one address
+                if not CLUSTER:
+                    raise
+                refused += 1
+                continue
             if ws.next() is None:
                 assert ws.closed is not None
                 assert ws.closed[0] in (1008, 1013)
