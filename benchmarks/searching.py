@@ -31,27 +31,33 @@ def run(report: Report, quick: bool) -> None:
     with _home() as home:
         questions = _questions(asked)
         collection_id, key = _fill(home, count)
-        bare, both = _bare(home, collection_id, questions)
+        bare, by_text = _bare(home, collection_id, questions)
         env = h.our_env(home)
         with h.server(env, home) as (_child, port):
-            hybrid, parts = _ask(port, key, questions, "hybrid")
-            words, _ = _ask(port, key, questions, "keyword")
-    _lines(report, hybrid, words, bare, both)
+            hybrid, parts = _ask(port, key, questions, {"mode": "hybrid"})
+            named, _ = _ask(port, key, questions, {"mode": "hybrid", "collection_ids": [collection_id]})
+            words, _ = _ask(port, key, questions, {"mode": "keyword"})
+    _lines(report, hybrid, bare, by_text)
+    report.add("  its collection named, p50 / p95 ms", f"{h.median(named):.1f} / {h.pct(named, 0.95):.1f}")
+    report.add("by words only, p50 / p95 ms", f"{h.median(words):.1f} / {h.pct(words, 0.95):.1f}")
     report.raw["parts_median_ms"] = parts
-    report.raw["samples"] = {"hybrid": hybrid, "keyword": words, "bare": bare, "bare_with_embedding": both}
+    report.raw["samples"] = {"hybrid": hybrid, "named": named, "keyword": words, "bare": bare, "bare_by_text": by_text}
     report.notes.append(f"{count:,} passages, {asked} questions one after the other, each asked once; vectors made up")
     report.notes.append("median ms inside the search: " + ", ".join(f"{k} {v:.1f}" for k, v in parts.items()))
 
 
-def _lines(report: Report, hybrid: list[float], words: list[float], bare: list[float], both: list[float]) -> None:
-    ours, peer, fair = h.pct(hybrid, 0.95), h.pct(bare, 0.95), h.pct(both, 0.95)
-    report.add("hybrid search, p95 ms", f"{ours:.1f}", f"bare query {peer:.1f}", f"{ours / peer:.2f}",
-               f"<= {GOAL_MS:.0f} ms", ours <= GOAL_MS)  # fmt: skip
-    report.add("  over the bare vector query", f"{ours:.1f}", f"{peer:.1f}", f"{ours / peer:.2f}",
-               f"<= {GOAL_RATIO:.0f}x", ours <= GOAL_RATIO * peer)  # fmt: skip
-    report.add("  over embedding and vector query", f"{ours:.1f}", f"{fair:.1f}", f"{ours / fair:.2f}")
-    report.add("hybrid search, p50 ms", f"{h.median(hybrid):.1f}", f"bare query {h.median(bare):.1f}")
-    report.add("by words only, p50 / p95 ms", f"{h.median(words):.1f} / {h.pct(words, 0.95):.1f}")
+def _lines(report: Report, hybrid: list[float], bare: list[float], by_text: list[float]) -> None:
+    """Two bare queries: with the question's vector at hand, and with its text, which Chroma embeds by the same model.
+
+    Nobody has the vector of a question before it is embedded, so the second is what a search does without us.
+    """
+    ours, peer, fair = h.pct(hybrid, 0.95), h.pct(bare, 0.95), h.pct(by_text, 0.95)
+    report.add("hybrid search, p95 ms", f"{ours:.1f}", "", "", f"<= {GOAL_MS:.0f} ms", ours <= GOAL_MS)
+    for what, one in (("the question's text", fair), ("its vector at hand", peer)):
+        report.add(f"  beside Chroma's query, {what}", f"{ours:.1f}", f"{one:.1f}", f"{ours / one:.2f}",
+                   f"<= {GOAL_RATIO:.0f}x", ours <= GOAL_RATIO * one)  # fmt: skip
+    medians = f"{h.median(by_text):.1f}, {h.median(bare):.1f}"
+    report.add("hybrid search, p50 ms", f"{h.median(hybrid):.1f}", medians)
 
 
 @contextmanager
@@ -96,14 +102,16 @@ def _fill(home: Path, count: int) -> tuple[str, str]:
     try:
         key = h.api_key(rt)
         collection_id = _rows(rt, count)
-        _vectors(rt, collection_id)
+        another = _rows(rt, count // 100, "another")  # so that naming a collection leaves something out
+        for one in (collection_id, another):
+            _vectors(rt, one)
     finally:
         rt.close()
     note.write_text(json.dumps({"count": count, "collection_id": collection_id, "key": key}))
     return collection_id, key
 
 
-def _rows(rt: Any, count: int) -> str:
+def _rows(rt: Any, count: int, name: str = "bench") -> str:
     """Documents of five passages, as `documents.store` writes them but in large strokes."""
     from sqlalchemy import insert
 
@@ -113,11 +121,11 @@ def _rows(rt: Any, count: int) -> str:
 
     said, dice = _sentences(), random.Random(1)
     with rt.unit() as db:
-        shelf = collections.create(h.local_ctx(rt, db), "bench")
+        shelf = collections.create(h.local_ctx(rt, db), name)
         collection_id = shelf.id
-    for _start in range(0, count, 5000):
+    for start in range(0, count, 5000):
         documents, versions, chunks = [], [], []
-        for _ in range(5000 // PER_DOCUMENT):
+        for _ in range(min(5000, count - start) // PER_DOCUMENT):
             document, version, title = new_id(), new_id(), dice.choice(said)[:80]
             texts = [" ".join(dice.choices(said, k=6)) for _ in range(PER_DOCUMENT)]
             documents.append({"id": document, "collection_id": collection_id, "key": document, "title": title,
@@ -160,7 +168,10 @@ def _vectors(rt: Any, collection_id: str) -> None:
 
 
 def _bare(home: Path, collection_id: str, questions: list[str]) -> tuple[list[float], list[float]]:
-    """Milliseconds of `collection.query` in this process: alone, and with the bare model's embedding before it."""
+    """Milliseconds of `collection.query` in this process: with the vector at hand, and with the question's text.
+
+    The text is embedded as Chroma does it, by a function of the collection: the same model, loaded into this process.
+    """
     import chromadb
 
     from webapp.embedding import service
@@ -168,26 +179,48 @@ def _bare(home: Path, collection_id: str, questions: list[str]) -> tuple[list[fl
 
     rt = h.open_runtime(h.our_env(home))
     vectors = [service.embed(rt, "minilm", [one])[0] for one in questions]
-    began = [time.perf_counter()]
-    for one in questions:
-        service.embed(rt, "minilm", [one])
-        began.append(time.perf_counter())
-    embedding = [(after - before) * 1000 for before, after in zip(began, began[1:], strict=False)]
+    embedder = _in_process(rt)
     rt.close()
     settings = chromadb.Settings(anonymized_telemetry=False)
     held = chromadb.PersistentClient(str(home / "chroma"), settings=settings).get_collection(
         index_name(collection_id, 1), embedding_function=None
     )
-    held.query(query_embeddings=[vectors[0]], n_results=10, include=["distances"])
-    bare = []
-    for vector in vectors:
+    held._embedding_function = embedder
+    near = held.query(query_embeddings=[vectors[0]], n_results=10, include=["distances"])
+    assert held.query(query_texts=[questions[0]], n_results=10, include=["distances"])["ids"] == near["ids"]
+    bare, by_text = [], []
+    for question, vector in zip(questions, vectors, strict=True):
         start = time.perf_counter()
         held.query(query_embeddings=[vector], n_results=10, include=["distances"])
-        bare.append((time.perf_counter() - start) * 1000)
-    return bare, [one + two for one, two in zip(embedding, bare, strict=True)]
+        between = time.perf_counter()
+        held.query(query_texts=[question], n_results=10, include=["distances"])
+        bare.append((between - start) * 1000)
+        by_text.append((time.perf_counter() - between) * 1000)
+    return bare, by_text
 
 
-def _ask(port: int, key: str, questions: list[str], mode: str) -> tuple[list[float], dict[str, float]]:
+def _in_process(rt: Any) -> Any:
+    """The product's encoder without the child process around it, as Chroma wants it."""
+    import numpy as np
+    from chromadb import EmbeddingFunction
+
+    from webapp.embedding.minilm import Encoder, MiniLM
+
+    encoder = Encoder(**MiniLM(rt)._arguments())
+
+    class Same(EmbeddingFunction):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, input: Any) -> Any:
+            found = encoder.embed(list(input))
+            rows = np.frombuffer(found["vectors"], "<f4").reshape(-1, found["dimension"])
+            return list(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+    return Same()
+
+
+def _ask(port: int, key: str, questions: list[str], options: dict[str, Any]) -> tuple[list[float], dict[str, float]]:
     """Milliseconds from request to parsed answer, over one kept connection, after a warm-up; medians of the steps."""
     import http.client  # the bench is the client here
 
@@ -195,7 +228,7 @@ def _ask(port: int, key: str, questions: list[str], mode: str) -> tuple[list[flo
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(question: str) -> Any:
-        body = json.dumps({"query": question, "mode": mode, "k": 10})
+        body = json.dumps({"query": question, "k": 10, **options})
         line.request("POST", "/api/v1/knowledge/search", body, headers)
         answer = line.getresponse()
         raw = answer.read()

@@ -86,6 +86,43 @@ def test_only_the_named_collections_are_searched(library: Shelf, request: pytest
         assert keywords.search(db, "oil", [], 10) == []
 
 
+def test_small_other_collections_are_left_out_by_name_with_the_same_scores(
+    library: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with library.as_(library.cast.alice) as ctx:
+        other = collections.create(ctx, "Other").id
+    Shelf(library.rt, library.cast, other).put("oil2", "Oil, its embargo and its price.", "Oil")
+
+    def hits(query: str) -> list[tuple[int, float]]:
+        with library.rt.unit(write=False) as db:
+            return keywords.search(db, query, [library.collection_id], 10)
+
+    for query in ("oil", "price of the oil embargo", "cats gas every"):
+        monkeypatch.setattr(keywords, "FEW_OTHERS", 50)
+        left_out = hits(query)
+        monkeypatch.setattr(keywords, "FEW_OTHERS", 0)
+        assert left_out == hits(query) != []
+
+
+def test_the_words_of_the_index_itself_are_not_found(library: Shelf) -> None:
+    """It keeps the collection of each passage as a word, and "every" with all of them."""
+    assert found(library, "every") == []
+    assert found(library, library.collection_id.replace("-", "")) == []
+    library.put("all", "Every cat is grey.")
+    assert found(library, "every") == ["all"]
+
+
+def test_passages_behind_a_filter_are_asked_for_at_once(library: Shelf) -> None:
+    """FTS5 asked for each of 2,000 by itself took seconds."""
+    if library.rt.engine.dialect.name != "sqlite":
+        pytest.skip("FTS5 only")
+    with library.rt.unit(write=False) as db:
+        values = {"match": '"oil"', "only": "[1, 2]", "limit": 10}
+        plan = db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {keywords.AMONG.text}", values).all()
+    (look,) = [row[-1] for row in plan if "chunk_fts" in row[-1]]
+    assert "=" not in look.rpartition(":")[2], look
+
+
 def test_common_words_order_what_the_rare_ones_find(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keywords, "ENOUGH", 5)
     for number in range(30):

@@ -7,6 +7,7 @@ steal a task (reliability-security F14).
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -18,8 +19,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Engine, MetaData, String, create_engine, event
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Engine, MetaData, String, create_engine, event
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -83,7 +84,46 @@ def _now_postgres(element: Any, compiler: Any, **kw: Any) -> str:
     return NOW_SQL["postgresql"]
 
 
-# The same in text, for the statements on the hot path that are written out.
+class Numbers(TypeDecorator[list[int]]):
+    """A list of integers as one value, for `among`."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        return ARRAY(BigInteger) if dialect.name == "postgresql" else String()
+
+    def process_bind_param(self, value: list[int] | None, dialect: Any) -> Any:
+        return value if value is None or dialect.name == "postgresql" else json.dumps(value)
+
+
+class among(FunctionElement[bool]):
+    """`among(Chunk.id, bindparam("ids", type_=Numbers))`: one of the numbers, however many.
+
+    A statement with a slot for each would be another one for each count of them, built and planned anew.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+    name = "among"
+
+    def self_group(self, against: Any = None) -> Any:
+        return self  # a condition as it stands: "(...) = 1" would keep SQLite from its index
+
+
+@compiles(among, "sqlite")
+def _among_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({numbers}))"
+
+
+@compiles(among, "postgresql")
+def _among_postgres(element: Any, compiler: Any, **kw: Any) -> str:
+    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
+    return f"{column} = ANY({numbers})"
+
+
+# `db_now` in text, for the statements on the hot path that are written out.
 NOW_SQL = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())::double precision",

@@ -25,6 +25,7 @@ EMPHASIS = re.compile(
     r"(?<![\w*])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])([^_\n]*?)(?<=[^\s_])_(?![\w_])"
 )
 ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])")
+MARKED = re.compile(r"[`\[<*_~\\\ue002\ue003]")  # what any of these begins with
 OPENS = re.compile(r"\s*(?:•|\d{1,9}[.)])\s")  # a line that begins an item
 BETWEEN = {"text": " ", "code": "\n"}  # lines that are one paragraph
 ENDS = tuple(".:;!?,…")
@@ -124,6 +125,8 @@ def _line(line: str) -> tuple[str, str]:
 
 def _cells(line: str) -> list[str]:
     """The cells of a table's row, which may lack its first or last border; none of another line."""
+    if "|" not in line:
+        return []
     cells = CELL.split(line)
     if len(cells) < 2 or (len(cells) == 2 and not (line.lstrip().startswith("|") or line.rstrip().endswith("|"))):
         return []
@@ -133,6 +136,8 @@ def _cells(line: str) -> list[str]:
 
 def _inline(words: str) -> str:
     """Without what makes links, pictures, code and emphasis; what is written in code stays as it is."""
+    if not MARKED.search(words):
+        return words
     kept: list[str] = []
 
     def keep(found: re.Match[str]) -> str:

@@ -59,14 +59,19 @@ def may_read(user: Actor) -> ColumnElement[bool]:
 
 def readable(ctx: Ctx, wanted: Iterable[str] | None = None) -> list[str]:
     """Ids of the collections the caller may read, or of `wanted` ones. Raises NotFound if one of those is not there."""
-    stmt = select(Collection.id).where(may_read(ctx.user)).order_by(Collection.id)
+    return [row.id for row in readable_rows(ctx, wanted)]
+
+
+def readable_rows(ctx: Ctx, wanted: Iterable[str] | None = None) -> list[Collection]:
+    """The same as rows."""
+    stmt = select(Collection).where(may_read(ctx.user)).order_by(Collection.id)
     if wanted is None:
         return list(ctx.db.scalars(stmt))
     ids = list(dict.fromkeys(one[:40] for one in wanted))
-    found = set(ctx.db.scalars(stmt.where(Collection.id.in_(ids))))
+    found = {row.id: row for row in ctx.db.scalars(stmt.where(Collection.id.in_(ids)))}
     if len(found) != len(ids):
         raise _none()
-    return ids
+    return [found[one] for one in ids]
 
 
 def get(ctx: Ctx, collection_id: str) -> Collection:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from webapp.core.context import Ctx
-from webapp.core.db import iso, utcnow
+from webapp.core.db import Numbers, among, iso, new_id, utcnow
 from webapp.core.errors import BadRequest, NotFound, Unavailable
 from webapp.knowledge import keywords, ranking
 from webapp.knowledge.models import Chunk, ChunkDraft, Collection, Document, SearchEvent
@@ -160,11 +161,12 @@ def _checked(query: str, mode: str) -> str:
     return query
 
 
+HOW_MANY = select(func.count()).select_from(Collection)
+
+
 def _scope(ctx: Ctx, wanted: Iterable[str] | None) -> _Scope:
-    ids = shelves.readable(ctx, wanted)
-    rows = list(ctx.db.scalars(select(Collection).where(Collection.id.in_(ids)))) if ids else []
-    there = ctx.db.scalar(select(func.count()).select_from(Collection)) or 0
-    return _Scope(rows, len(rows) == there)
+    rows = shelves.readable_rows(ctx, wanted)
+    return _Scope(rows, len(rows) == ctx.db.scalar(HOW_MANY))
 
 
 # -- candidates ------------------------------------------------------------------------------------------------------
@@ -271,6 +273,21 @@ def _sentence(text: str) -> str:
 
 # -- results ---------------------------------------------------------------------------------------------------------
 
+# Built once: making such a statement takes as long as running it. Drafts count in the moment when passages that were
+# cut for another embedder change places.
+IDS = bindparam("ids", type_=Numbers)
+PASSAGES: tuple[type[Chunk] | type[ChunkDraft], ...] = (Chunk, ChunkDraft)
+# The collection is looked at afterwards: SQLite would walk through all of it instead of looking 200 passages up.
+PLACES = [select(one.id, one.document_id, one.collection_id).where(among(one.id, IDS)) for one in PASSAGES]
+SHOWN = [
+    select(
+        one.id, one.document_id, one.version_id, one.collection_id, one.heading, one.text, one.start, one.end,
+        one.position, Document.title, Document.url, Document.language, Document.content_type, Document.published,
+        Document.fetched_at, Document.quality, Document.source_id,
+    ).join(Document, Document.id == one.document_id).where(among(one.id, IDS))
+    for one in PASSAGES
+]  # fmt: skip
+
 
 def _hits(
     rt: Runtime,
@@ -287,17 +304,10 @@ def _hits(
         document_of = _documents(db, scope, [one.id for one in ranked], where)
         chosen = ranking.spread(ranked, document_of, k, per_document)
         rows = _rows(db, [one.id for one in chosen])
-    passages: dict[str, int] = {}
-    for document in document_of.values():
-        passages[document] = passages.get(document, 0) + 1
-    shown: dict[str, int] = {}
-    for one in chosen:
-        shown[document_of[one.id]] = shown.get(document_of[one.id], 0) + 1
-    hits = [
-        _hit(one, *rows[one.id], query, passages[document_of[one.id]] - shown[document_of[one.id]])
-        for one in chosen
-        if one.id in rows
-    ]
+    chosen = [one for one in chosen if one.id in rows]
+    passages = Counter(document_of.values())
+    passages.subtract(document_of[one.id] for one in chosen)
+    hits = [_hit(one, rows[one.id], query, passages[document_of[one.id]]) for one in chosen]
     parts["rows"] = _ms(began)
     return hits
 
@@ -306,38 +316,31 @@ def _documents(db: Session, scope: _Scope, ids: list[int], where: ColumnElement[
     """Passage -> document, of those whose row is there and in the scope."""
     found: dict[int, str] = {}
     inside = set(scope.ids)
-    for model in (Chunk, ChunkDraft):  # drafts: in the moment when passages cut for another embedder change places
-        ids = [one for one in ids if one not in found]
-        for start in range(0, len(ids), 500):
-            # The collection is looked at here and not in the statement: SQLite would walk through all of it instead of
-            # looking 200 passages up.
-            stmt = select(model.id, model.document_id, model.collection_id).where(
-                model.id.in_(ids[start : start + 500])
-            )
-            if where is not None:
-                stmt = stmt.join(Document, Document.id == model.document_id).where(where)
-            found.update((row[0], row[1]) for row in db.execute(stmt) if row[2] in inside)
-    return found
-
-
-def _rows(db: Session, ids: list[int]) -> dict[int, tuple[Any, Any]]:
-    found: dict[int, tuple[Any, Any]] = {}
-    for model in (Chunk, ChunkDraft):
+    for model, stmt in zip(PASSAGES, PLACES, strict=True):
+        if where is not None:
+            stmt = stmt.join(Document, Document.id == model.document_id).where(where)
         if missing := [one for one in ids if one not in found]:
-            stmt: Any = select(model, Document).join(Document, Document.id == model.document_id)
-            for passage, document in db.execute(stmt.where(model.id.in_(missing))):
-                found[passage.id] = (passage, document)
+            found.update((row[0], row[1]) for row in db.execute(stmt, {"ids": missing}) if row[2] in inside)
     return found
 
 
-def _hit(one: Ranked, chunk: Chunk | ChunkDraft, document: Document, query: str, more: int) -> Hit:
+def _rows(db: Session, ids: list[int]) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for stmt in SHOWN:
+        if missing := [one for one in ids if one not in found]:
+            found.update((row.id, row) for row in db.execute(stmt, {"ids": missing}))
+    return found
+
+
+def _hit(one: Ranked, row: Any, query: str, more: int) -> Hit:
+    under = row.heading.rpartition(" > ")[2] or row.title
     return Hit(
-        document_id=document.id, chunk_id=chunk.id, version_id=chunk.version_id, collection_id=chunk.collection_id,
-        title=document.title, url=document.url, heading=chunk.heading, text=chunk.text, start=chunk.start,
-        end=chunk.end, position=chunk.position, score=one.fused, keyword=one.keyword, vector=one.vector,
-        fused=one.fused, snippet=snippet(chunk.text, query, under=chunk.heading.rpartition(" > ")[2] or document.title), more=more, language=document.language,
-        content_type=document.content_type, published=document.published, fetched_at=document.fetched_at,
-        quality=document.quality, source_id=document.source_id,
+        document_id=row.document_id, chunk_id=row.id, version_id=row.version_id, collection_id=row.collection_id,
+        title=row.title, url=row.url, heading=row.heading, text=row.text, start=row.start, end=row.end,
+        position=row.position, score=one.fused, keyword=one.keyword, vector=one.vector, fused=one.fused,
+        snippet=snippet(row.text, query, under=under), more=more, language=row.language,
+        content_type=row.content_type, published=row.published, fetched_at=row.fetched_at, quality=row.quality,
+        source_id=row.source_id,
     )  # fmt: skip
 
 
@@ -348,37 +351,39 @@ def _ms(since: float) -> float:
 # -- what was searched ------------------------------------------------------------------------------------------------
 
 
+NOTE = insert(SearchEvent)
+
+
 def _record(
     ctx: Ctx, query: str, collections: Iterable[str] | None, filters: Filters, via: str, hits: list[Hit], ms: float
 ) -> str | None:
     """A row for later analytics. That it cannot be written now is no reason to keep the results back."""
-    event = SearchEvent(
-        owner_id=ctx.user.id, query=query[:500], collections=list(collections or ())[:50],
-        filters={name: list(value) if isinstance(value, tuple) else value for name, value in filters.given().items()},
-        via=via[:16], results=len(hits), top_score=hits[0].score if hits else None, ms=ms,
-    )  # fmt: skip
+    event = {
+        "id": new_id(), "owner_id": ctx.user.id, "query": query[:500], "collections": list(collections or ())[:50],
+        "filters": {name: list(value) if isinstance(value, tuple) else value for name, value in filters.given().items()},
+        "via": via[:16], "results": len(hits), "top_score": hits[0].score if hits else None, "ms": ms, "at": utcnow(),
+    }  # fmt: skip
     try:
         with ctx.rt.unit() as db:
-            if via == "page" and (typed := _being_typed(db, event)) is not None:
-                for name in ("query", "collections", "filters", "results", "top_score", "ms"):
-                    setattr(typed, name, getattr(event, name))
-                typed.at = utcnow()
+            if via == "page" and (typed := _being_typed(db, ctx.user.id, query)) is not None:
+                for name, value in event.items():
+                    if name not in ("id", "owner_id", "via"):
+                        setattr(typed, name, value)
                 return typed.id
-            db.add(event)
-            db.flush()
+            db.execute(NOTE, event)
     except Exception:
         log.warning("a search was not recorded", exc_info=True)
         return None
-    return event.id
+    return str(event["id"])
 
 
-def _being_typed(db: Session, event: SearchEvent) -> SearchEvent | None:
+def _being_typed(db: Session, owner_id: str | None, query: str) -> SearchEvent | None:
     """The caller's last search on the page, if this is the same one with more or fewer letters a moment later."""
-    mine = SearchEvent.owner_id == event.owner_id if event.owner_id else SearchEvent.owner_id.is_(None)
+    mine = SearchEvent.owner_id == owner_id if owner_id else SearchEvent.owner_id.is_(None)
     last = db.scalar(select(SearchEvent).where(mine).order_by(SearchEvent.id.desc()).limit(1))
     if last is None or last.via != "page" or last.clicked or (utcnow() - last.at).total_seconds() > TYPING:
         return None
-    old, new = last.query.casefold(), event.query.casefold()
+    old, new = last.query.casefold(), query[:500].casefold()
     return last if old.startswith(new) or new.startswith(old) else None
 
 
