@@ -196,17 +196,20 @@ class Redis:
 class Postgres:
     """A Postgres server of a drill's own, for drills that stop it or fill it."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(self, folder: Path, *, wal: Path | None = None, **options: str) -> None:
+        """wal: its log lies there and not with the tables."""
         self.bin = _postgres_bin()
         self.folder, self.port = folder / "pg", free_port()
         self.user = "postgres" if os.getuid() == 0 else None
         self.folder.mkdir(parents=True)
         if self.user:
-            shutil.chown(self.folder, self.user)
+            for one in (self.folder, *((wal,) if wal else ())):
+                shutil.chown(one, self.user)
             for parent in self.folder.parents:  # pytest keeps its folders to itself
                 if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
                     parent.chmod(parent.stat().st_mode | 0o011)
-        self._run("initdb", "-D", str(self.folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._run("initdb", "-D", str(self.folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
+                  *(("--waldir", str(wal)) if wal else ()))  # fmt: skip
         settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": "",
                     "fsync": "off", "shared_buffers": "32MB", "max_connections": "60", **options}  # fmt: skip
         with (self.folder / "postgresql.conf").open("a") as out:
@@ -421,7 +424,8 @@ class Stack:
             return []
         wanted = None if ids is None else set(ids)
         lines = []
-        for line in self.executions_file.read_text().splitlines():
+        whole = self.executions_file.read_text().rpartition("\n")[0]  # a line is seen half written at a page's end
+        for line in whole.splitlines():
             task_id, what, attempt, fence, pid, at = line.split()
             if wanted is None or task_id in wanted:
                 lines.append(Execution(task_id, what, int(attempt), int(fence), int(pid), float(at)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
-from tests.drills.harness import tell, until
+from tests.drills.harness import QUICK, Cluster, Postgres, tell, until
+from webapp.core import migrate
+from webapp.core.db import make_engine
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 API = "/api/v1/knowledge"
 MB = 2**20
-VOLUME = 64  # MB
+VOLUME = 128  # MB
 
 
 @pytest.fixture
@@ -108,3 +111,58 @@ def test_f21_full_volume(where: str, make_server: Callable[..., Server], volume:
     assert server.process is process, "nobody had to start it again"
     assert process.poll() is None
     tell("F21", "embedded", volume=where, refused=len(refused), back_after=took)
+
+
+@pytest.mark.services
+def test_f21_full_volume_of_postgres(volume: Path, tmp_path: Path) -> None:
+    """The tables' volume is full: what is written is refused with its reason, what is there is read and found."""
+    wal = tmp_path / "wal"
+    wal.mkdir()
+    postgres = Postgres(volume, wal=wal, max_wal_size="64MB", shared_buffers="16MB").start()
+    url = postgres.url + "/postgres"
+    engine = make_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    migrate.upgrade(engine)
+    engine.dispose()
+    stack = Cluster(tmp_path / "stack", QUICK, url, {"WEB_CONCURRENCY": "1"}, workers=("all",), live=False)
+    try:
+        _full_postgres(stack.start(), volume)
+    finally:
+        stack.close()
+        with contextlib.suppress(AssertionError):
+            postgres.stop("immediate")
+
+
+def _full_postgres(stack: Cluster, volume: Path) -> None:
+    into = stack.post(f"{API}/collections", {"name": "Papers"}).json()["id"]
+    papers = f"{API}/collections/{into}/documents"
+    kept = stack.post(papers, {"id": "a", "text": "Whales sing at night."}).json()["document_id"]
+    tasks = stack.run_many(4, "steps", {"steps": 40, "pause": 0.1})
+    until(lambda: len(stack.executions(tasks)) > 4, 30, "they run")
+    pids = {process.pid for process in stack.processes}
+    filler = fill(volume)
+
+    refused = 0
+    for number in range(40):  # small ones may still find room in a page that is there
+        large = {"documents": [{"id": f"d{number}-{n}", "text": f"{n} " + os.urandom(3000).hex()} for n in range(30)]}
+        answer = stack.post(f"{papers}/batch", large, timeout=60)
+        if answer.status_code == 200:
+            continue
+        assert answer.status_code in (503, 507), answer.text
+        assert answer.json()["detail"]
+        refused += 1
+    assert refused > 5
+    for path in (f"{API}/documents/{kept}", f"{API}/collections/{into}", "/api/v1/health"):
+        answer = stack.http.get(stack.url + path, timeout=30)
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+    found = stack.post(f"{API}/search", {"query": "whales", "mode": "keyword"})
+    assert found.status_code == 200, found.text
+    assert found.json()["results"][0]["document_id"] == kept
+
+    filler.unlink()
+    room = {"documents": [{"id": "b", "text": "Whales sleep by day."}]}
+    took = until(lambda: stack.post(f"{papers}/batch", room).status_code == 200, 30, "there is room again")
+    rows = stack.check(tasks, patience=90)
+    assert all(row["status"] == "completed" for row in rows.values()), rows
+    assert {process.pid for process in stack.processes} == pids, "nobody had to start anything again"
+    tell("F21", "distributed", volume="tables", refused=refused, back_after=took,
+         crashes=sum(row["crashes"] for row in rows.values()))  # fmt: skip
