@@ -86,10 +86,11 @@ def pictures(ids: Any) -> list[Picture]:
             "/monitor/database/tasks", "/monitor/dead-letters?state=requeued&reason=crash"]  # fmt: skip
     room += [f"/admin/users/{ids['person']}", f"/invite/{ids['invitation']}", "/admin/users/?q=nobody+like+this"]
     shelf, document = f"/knowledge/{ids['collection']}", f"/knowledge/documents/{ids['document']}"
-    knowledge = [shelf, f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings", f"/knowledge/{ids['empty']}",
-                 document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}",
-                 f"/knowledge/crawls/{ids['crawling']}", f"/knowledge/crawls/{ids['crawled']}", SEARCHED,
+    knowledge = [f"{shelf}/sources", f"{shelf}/sources?state=failed", f"{shelf}/settings",
+                 document, f"{document}/passages", f"{document}/versions", f"/knowledge/citations/{ids['citation']}", SEARCHED,
                  "/knowledge/search?q=zeppelin&mode=keyword&quality=0.6"]  # fmt: skip
+    shelves = [Picture(shelf, "collection"), Picture(f"/knowledge/{ids['empty']}", "empty"),
+               Picture(f"/knowledge/crawls/{ids['crawling']}", "running"), Picture(f"/knowledge/crawls/{ids['crawled']}", "done")]  # fmt: skip
     plain = [
         path for path in _routes().values() if "<" not in path and path not in EXCUSED and path != "/tasks/compare"
     ]
@@ -111,7 +112,7 @@ def pictures(ids: Any) -> list[Picture]:
         "/tasks/new?kind=data_analysis",
         "/nowhere",
     ]
-    return [*talk, *tasks, *(Picture(path) for path in addresses), *posed, *fresh]
+    return [*talk, *tasks, *shelves, *(Picture(path) for path in addresses), *posed, *fresh]
 
 
 def forgotten(shown: Iterable[Picture]) -> list[str]:

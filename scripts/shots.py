@@ -1,12 +1,13 @@
 """`make shots`: photograph every page and judge it.
 
-Starts an embedded server on a temporary home with seeded tasks, opens each page at two widths in light and dark, and
+Starts an embedded server on a temporary home with seeded tasks, opens each page at three widths in light and dark, and
 fails on: errors in the console, violations of the content security policy, sideways scrolling, serious findings of
-axe-core, layout shift, and pages that send too much. Writes the pictures, `report.json` and one contact sheet
+axe-core, layout shift, motion that was refused, controls whose focus can't be seen, and pages that send too much. Writes the pictures, `report.json` and one contact sheet
 (`sheet.html`, `sheet.png`) into build/shots, and the pictures of the README into docs/images.
 
     make shots                                 everything
     make shots ARGS="--only /tasks --theme dark --no-docs"
+    make shots ARGS="--few"                    two pictures of each page, wide and light, narrow and dark
 """
 
 from __future__ import annotations
@@ -32,36 +33,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.album import SEARCHED, Picture, forgotten, pictures  # noqa: E402
+from scripts.judging import AXE, LOOK, WATCH, by_axe, by_keyboard, of_the_page  # noqa: E402
 from scripts.scene import seed  # noqa: E402
 from scripts.scene_talk import outside  # noqa: E402
 
-AXE = next((ROOT / "tests" / "vendor").glob("axe-core-*/axe.min.js"))
 WIDTHS = {380: 780, 768: 1024, 1440: 900}
-BETWEEN = 768  # taken in the light only: colours do not depend on the width
 THEMES = ("light", "dark")
-FIRST_KB, LATER_KB, MAX_SHIFT = 150, 20, 0.1
+FIRST_KB, LATER_KB = 150, 20
 EXEMPT = ("/docs", "/redoc")  # other people's pages: looked at, not judged
 CHROME = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
           "--disable-sync", "--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb"]  # fmt: skip
-
-WATCH = """
-window.__shots = {csp: [], shift: 0};
-document.addEventListener("securitypolicyviolation", (e) => __shots.csp.push(`${e.violatedDirective}: ${e.blockedURI} ${e.sourceFile || ""}:${e.lineNumber || ""}`));
-new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) __shots.shift += e.value; }).observe({type: "layout-shift", buffered: true});
-"""
-LOOK = """() => {
-  const page = document.scrollingElement;
-  const wide = [];
-  if (page.scrollWidth > page.clientWidth) for (const e of document.querySelectorAll("body *")) {
-    const box = e.getBoundingClientRect();
-    if (box.right > page.clientWidth + 1 && wide.length < 4) wide.push(`${e.localName}.${e.className} to ${Math.round(box.right)}`);
-  }
-  return {csp: __shots.csp, shift: __shots.shift, over: page.scrollWidth - page.clientWidth, wide};
-}"""
-AXE_RUN = """async () => {
-  const found = await axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]});
-  return found.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => `${n.target.join(" ")} (${(n.any[0] || n.all[0] || n.none[0] || {}).message || ""})`)}));
-}"""
 
 
 @dataclass
@@ -75,6 +56,7 @@ class Shot:
     first_kb: float = 0.0
     later_kb: float = 0.0
     shift: float = 0.0
+    controls: int = 0  # whose focus was looked for
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -136,8 +118,9 @@ class Photographer:
         self.browser, self.url, self.fresh, self.out = browser, url, fresh, out
         self.axe = AXE.read_text(encoding="utf-8")
 
-    def take(self, picture: Picture | str, width: int, theme: str) -> Shot:
-        """Open a page with an empty cache, judge it, photograph it, open it again and weigh that."""
+    def take(self, picture: Picture | str, width: int, theme: str, *, elsewhere: bool = False) -> Shot:
+        """Open a page with an empty cache, judge it, photograph it, open it again and weigh that.
+        elsewhere: also look at the open page in the other widths, the shortest way to all of them."""
         if isinstance(picture, str):
             picture = Picture(picture)
         path = picture.path
@@ -161,14 +144,15 @@ class Photographer:
             page.wait_for_timeout(1500 if not judged else 350)
             shot.first_kb = weight.take()
             if picture.act is not None:
-                picture.act(page)
-                page.wait_for_timeout(150)
+                self._act(shot, page, picture)
             seen = page.evaluate(LOOK)
             shot.shift = round(seen["shift"], 4)
             shot.file = f"{_slug(picture.name)}-{width}-{theme}.png"
             page.screenshot(path=str(self.out / shot.file), full_page=judged and picture.whole)
             if judged:
                 self._judge(shot, page, seen)
+                if elsewhere:
+                    self._elsewhere(shot, page)
                 if theme == THEMES[0]:  # the other one weighs the same
                     weight.take()  # what the first visit asked for late
                     page.goto(url, wait_until="load")
@@ -181,16 +165,33 @@ class Photographer:
             shot.notes, shot.problems = shot.problems, []
         return shot
 
+    def _act(self, shot: Shot, page: Any, picture: Picture) -> None:
+        """What can't be done is a finding, not the end of the album."""
+        page.set_default_timeout(15_000)
+        try:
+            picture.act(page)
+        except Exception as error:
+            shot.problems.append(f"can't be done: {str(error)[:600]}")
+        page.wait_for_timeout(150)
+
     def _judge(self, shot: Shot, page: Any, seen: dict[str, Any]) -> None:
-        shot.problems += [f"content security policy: {text}" for text in seen["csp"]]
-        if seen["over"] > 0:
-            shot.problems.append(f"scrolls sideways by {seen['over']} px: {'; '.join(seen['wide'])}")
-        if shot.shift > MAX_SHIFT:
-            shot.problems.append(f"layout shift {shot.shift}")
+        shot.problems += of_the_page(seen)
         page.evaluate(self.axe)
-        for found in page.evaluate(AXE_RUN):
-            text = f"axe {found['impact']} {found['id']}: {found['help']}: {' | '.join(found['nodes'])}"
-            (shot.problems if found["impact"] in ("serious", "critical") else shot.notes).append(text[:600])
+        bad, notes = by_axe(page)
+        unseen, shot.controls = by_keyboard(page)
+        shot.problems += bad + unseen
+        shot.notes += notes
+
+    def _elsewhere(self, shot: Shot, page: Any) -> None:
+        """In the other widths nothing sticks out, and in the other theme what is written can be read."""
+        other = next(one for one in THEMES if one != shot.theme)
+        page.emulate_media(color_scheme=other)
+        for width in (one for one in WIDTHS if one != shot.width):
+            page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+            over = page.evaluate(LOOK)["over"]
+            if over > 0:
+                shot.problems.append(f"at {width} px: scrolls sideways by {over} px")
+        shot.problems += [f"in the {other}: {text}" for text in by_axe(page, ["color-contrast"])[0]]
 
     def _weigh(self, shot: Shot) -> None:
         if shot.first_kb > FIRST_KB:
@@ -221,7 +222,7 @@ def _expected(path: str, message: Any) -> bool:
 
 
 def _slug(path: str) -> str:
-    words = re.sub(r"[0-9a-f-]{32,36}|(?<=shared/)[^/ ]+", "ID", path)
+    words = re.sub(r"[0-9a-f-]{32,36}|(?<=shared/task/)[^/ ]+|(?<=shared/)(?!task/)[^/ ]+", "ID", path)
     return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")[:60] or "home"
 
 
@@ -301,6 +302,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="paths that begin with this (/ means the home page only)")
     parser.add_argument("--width", type=int, action="append", help=f"instead of {', '.join(map(str, WIDTHS))}")
     parser.add_argument("--theme", action="append", choices=THEMES)
+    parser.add_argument("--few", action="store_true", help="two pictures of each page instead of six")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "shots")
     parser.add_argument("--no-docs", action="store_true", help="leave docs/images as it is")
     given = parser.parse_args()
@@ -312,18 +314,22 @@ def main() -> int:
             for one in pictures(ids)
             if not given.only or any(one.path == o if o == "/" else one.path.startswith(o) for o in given.only)
         ]
-        shots = [
-            camera.take(one, width, theme)
-            for one in wanted
-            for width in given.width or WIDTHS
-            for theme in given.theme or (THEMES[:1] if width == BETWEEN and not given.width else THEMES)
-        ]
+        sizes = [(width, theme) for width in given.width or WIDTHS for theme in given.theme or THEMES]
+        if given.few:  # the narrow one is looked at in the other widths too
+            sizes = [(1440, "light"), (380, "dark")]
+        shots = []
+        for one, size in ((one, size) for one in wanted for size in sizes):
+            shots.append(camera.take(one, *size, elsewhere=given.few and size[0] == 380))
+            write_report(shots, given.out)
         sheet(camera.browser, given.out, shots)
-    (given.out / "report.json").write_text(json.dumps([asdict(shot) for shot in shots], indent=2), encoding="utf-8")
     left = forgotten(pictures(ids))
     for path in left:
         print(f"{path} is in no picture: add it to scripts/album.py, or a reason why not")
     return report(shots, given.out) or bool(left)
+
+
+def write_report(shots: list[Shot], out: Path) -> None:
+    (out / "report.json").write_text(json.dumps([asdict(shot) for shot in shots], indent=2), encoding="utf-8")
 
 
 def report(shots: list[Shot], out: Path) -> int:

@@ -765,8 +765,18 @@
     act();
   });
 
+  /* What is chosen in a row that scrolls stands in view. */
+  function showChosen() {
+    for (const one of $$('.tabs [aria-current], .segments-scroll input:checked')) {
+      const row = one.closest(".tabs, .segments-row");
+      const over = one.getBoundingClientRect().right - row.getBoundingClientRect().right;
+      if (over > 0) row.scrollLeft += over + 16;
+    }
+  }
+
   on("DOMContentLoaded", () => {
     showTheme();
+    showChosen();
     localise();
     reveal();
     countSelected();

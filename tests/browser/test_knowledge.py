@@ -89,6 +89,8 @@ def test_from_a_question_to_the_marked_words_by_keyboard(tab: Watched, shelf: An
     expect(hit).to_contain_text("ten · two cups")
     expect(hit.locator("mark").first).to_be_visible()
     expect(hit).not_to_contain_text("|")
+    hit.locator(".why > summary").click()  # nothing of a result lies over the page
+    expect(hit.locator(".why dl")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#find-q")).to_have_value("how many cups of oil")
     page.keyboard.press("/")

@@ -49,9 +49,10 @@ def camera(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Any:
 def test_a_page_is_in_order(camera: Any, page: str) -> None:
     photographer, ids = camera
     path = ROOMS.get(page[1:], "/tasks/") + ids[page[1:]] if page.startswith("@") else page
-    theme = ("light", "dark")[PAGES.index(page) % 2]  # `make shots` takes both, and the wide ones
-    shot = photographer.take(path, 380, theme)
+    theme = ("light", "dark")[PAGES.index(page) % 2]  # `make shots` takes both, in every width
+    shot = photographer.take(path, 380, theme, elsewhere=True)
     assert shot.problems == []
+    assert shot.controls > 0
     assert (Path(photographer.out) / shot.file).stat().st_size > 2000
 
 

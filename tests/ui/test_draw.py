@@ -49,6 +49,16 @@ def test_labels_are_thinned_to_the_ends() -> None:
     assert (shown[0], shown[-1]) == ("0", "29")
 
 
+def test_a_label_stands_where_its_point_does() -> None:
+    """Seven days in six evenly spread labels would name the wrong days."""
+    week = [str(n) for n in range(7)]
+    assert charts.line_chart(week, [("x", list(range(7)))]).shown_labels == ["0", "2", "4", "6"]
+    assert charts.column_chart(week, [("x", list(range(7)))]).shown_labels == week
+    month = charts.column_chart([str(n) for n in range(30)], [("x", list(range(30)))])
+    assert [n for n, label in enumerate(month.shown_labels) if label] == [0, 5, 10, 15, 20, 25]
+    assert month.under_columns
+
+
 def test_highlighting_escapes() -> None:
     for language in ("python", "json", "html", "text", "no-such-language"):
         assert "<script>" not in draw.highlight('x = "<script>alert(1)</script>"', language)

@@ -71,7 +71,11 @@ def route(rt: Runtime, question: str, *, context: str | Mapping[str, Any] | None
     scores = softmax([one / model.temperature for one in logits])
     order = sorted(range(len(AGENTS)), key=lambda number: -scores[number])
     candidates: list[dict[str, Any]] = [
-        {"agent": AGENTS[number], "score": round(scores[number], 4), "reason": _why(model, number, found, joined)}
+        {
+            "agent": AGENTS[number],
+            "score": round(scores[number], 4),
+            "reason": _why(model, number, found, joined, number == order[0]),
+        }
         for number in order
     ]
     best = candidates[0]
@@ -109,11 +113,13 @@ def _sure(score: float) -> str:
     return "Quite sure" if score >= 0.85 else "Likely" if score >= 0.6 else "Not sure"
 
 
-def _why(model: Model, agent: int, found: dict[str, Sign], joined: bool) -> str:
+def _why(model: Model, agent: int, found: dict[str, Sign], joined: bool, chosen: bool) -> str:
     """The two signs that speak most for `agent`, in words."""
     weights = {name: sign.strength * model.centred(name)[agent] for name, sign in found.items()}
     best = [name for name in sorted(weights, key=lambda name: -weights[name]) if weights[name] >= MATTERS][:2]
     said = [LABELS[name] + (f" (“{found[name].seen}”)" if found[name].seen else "") for name in best]
+    if not said and not chosen:
+        return "nothing in the question speaks for it"
     if not said:
         return "nothing in the wording stands out; it resembles what this agent is asked" if model.vectors is not None \
             else "nothing in the wording stands out"  # fmt: skip

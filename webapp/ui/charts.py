@@ -25,6 +25,7 @@ class Chart:
     summary: str = ""
     unit: str = ""
     top: float = 0.0
+    under_columns: bool = False  # the shown labels are one for each column, some of them empty
 
 
 def line_chart(labels: Sequence[str], series: Series, unit: str = "", area: bool = False) -> Chart:
@@ -63,7 +64,7 @@ def column_chart(labels: Sequence[str], series: Series, unit: str = "") -> Chart
                              "w": round(width, 3), "h": round(height, 3)})  # fmt: skip
         drawn.append({"name": name, "values": list(values), "bars": bars})
     words = summarise(labels, series if len(series) == 1 else [("Together", sums)], unit)
-    return Chart(list(labels), drawn, _ticks(top, unit), _thin(labels), words, unit, top)
+    return Chart(list(labels), drawn, _ticks(top, unit), _under(labels), words, unit, top, True)
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], unit: str = "") -> Chart:
@@ -138,11 +139,18 @@ def _ticks(top: float, unit: str) -> list[dict[str, Any]]:
 
 
 def _thin(labels: Sequence[str]) -> list[str]:
-    """At most MAX_LABELS of them, evenly, the first and last among them."""
+    """At most MAX_LABELS of them, evenly, the first and last among them; fewer where these stand at their very points."""
     if len(labels) <= MAX_LABELS:
         return list(labels)
     last = len(labels) - 1
-    return [labels[round(last * n / (MAX_LABELS - 1))] for n in range(MAX_LABELS)]
+    most = next((count for count in range(MAX_LABELS, 3, -1) if last % (count - 1) == 0), MAX_LABELS)
+    return [labels[round(last * n / (most - 1))] for n in range(most)]
+
+
+def _under(labels: Sequence[str]) -> list[str]:
+    """One for each column, empty but for every so manieth."""
+    step = math.ceil(len(labels) / (MAX_LABELS + 1)) or 1
+    return [label if n % step == 0 else "" for n, label in enumerate(labels)]
 
 
 def _x(n: int, count: int) -> float:
