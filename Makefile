@@ -16,7 +16,7 @@ WORKERS ?= 2# test processes
 ARGS    ?=# more arguments for pytest, such as ARGS="-k lease -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev test check format drill cluster bench shots docs lock clean
+.PHONY: help run install dev test check format drill cluster fuzz audit bench shots docs lock clean
 
 help:
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,13 +51,20 @@ drill: $(DEV_STAMP) ## Fault drills with their full numbers: kills, outages, slo
 cluster: $(DEV_STAMP) ## The deployment of docker-compose.yml as plain processes (ARGS: test, drill; docs/operations.md)
 	@exec $(BIN)/python scripts/cluster.py $(ARGS)
 
+fuzz: $(DEV_STAMP) ## Try new requests at every address, new orders of tasks, new URLs for ten minutes (FUZZ_SECONDS)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/conformance/test_fuzz.py \
+	  tests/tasks/test_any_order.py tests/core/test_any_url.py $(ARGS)
+
+audit: $(RUN_STAMP) ## Ask OSV for known holes in what the lock files name; says so when it cannot be reached
+	@$(BIN)/python scripts/audit.py $(ARGS)
+
 bench: $(DEV_STAMP) ## Measure: queue, progress, pages, quality of summaries
 	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),all)
 
 shots: $(DEV_STAMP) ## Photograph the pages with Chromium into build/shots and docs/images
 	@$(BIN)/python scripts/shots.py $(ARGS)
 
-docs: $(DEV_STAMP) ## Write the generated documents (settings)
+docs: $(DEV_STAMP) ## Write the generated documents (settings, licences)
 	@$(BIN)/python scripts/gen_docs.py
 
 lock: ## Resolve the lock files anew (needs uv)

@@ -1,4 +1,4 @@
-"""Write the documents that are made from the code: docs/settings.md and deploy/brainstem.env.example.
+"""Write the documents that are made from the code: docs/settings.md, docs/licences.md and deploy/brainstem.env.example.
 
 `--check` writes nothing and fails when a file is not what it would write.
 """
@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from webapp.settings import OPTIONS, Option
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts import licences  # noqa: E402
+from webapp.settings import OPTIONS, Option  # noqa: E402
+
 WIDTH = 100
 
 SETTINGS_HEAD = """\
@@ -45,18 +48,21 @@ ENV_HEAD = """\
 def main(args: list[str]) -> int:
     documents = {
         ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "licences.md": licences.page(),
         ROOT / "deploy" / "brainstem.env.example": env_example(),
     }
+    for problem in (unfit := list(licences.problems())):
+        print(problem, file=sys.stderr)
     stale = [path for path, text in documents.items() if not path.is_file() or path.read_text("utf-8") != text]
     if "--check" in args:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is out of date: run `make docs`", file=sys.stderr)
-        return 1 if stale else 0
+        return 1 if stale or unfit else 0
     for path in stale:
         path.parent.mkdir(exist_ok=True)
         path.write_text(documents[path], "utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
-    return 0
+    return 1 if unfit else 0
 
 
 def settings_page() -> str:

@@ -12,6 +12,7 @@ compile() {
 
 compile pyproject.toml --extra minilm --output-file requirements.lock ${UPGRADE:+--upgrade}
 compile pyproject.toml --extra minilm --group dev --constraint requirements.lock --output-file requirements-dev.lock
+compile --group audit --constraint requirements-dev.lock --output-file requirements-audit.lock
 echo 'hatchling>=1.27' | compile - --constraint requirements-dev.lock --output-file requirements-build.lock
 
 if grep -nE '^-|file:|://' requirements*.lock; then

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.messages import answer_of, conversation_of
+from tests.fakes.belongings import Belongings, belongings, stream_of
 from tests.fakes.site import Site, filled, name_of, routes
 from webapp.core.context import Actor
 from webapp.identity.service import SCOPES
@@ -161,106 +161,6 @@ def test_the_sockets_need_no_list_because_their_feeds_ask(site: Site) -> None:
 # -- A06 -------------------------------------------------------------------------------------------------------------
 
 
-class Belongings:
-    """One of everything that has an id, alice's."""
-
-    def __init__(self, site: Site) -> None:
-        self.site, alice = site, site.cast.alice
-        for who in (alice, site.cast.bob, site.cast.charlie, site.cast.root):
-            site.bearer(who)  # a login is a row too
-        lab = site.lab
-        self.done = lab.start(alice, value="secret of alice")
-        lab.run()
-        self.waiting = lab.start(alice, title="waiting of alice")
-        client = site.program(alice)
-        given = {"file": (_stream(b"text of alice"), "alice.txt")}
-        self.file_id = client.post("/api/v1/files/", data=given, content_type="multipart/form-data").json["id"]
-        made = client.post("/api/auth/api-keys/", json={"name": "mine", "scopes": ["tasks:read"]})
-        self.key_id = made.json["id"]
-        self.session_id = client.get("/api/auth/sessions/").json[0]["id"]
-        self.user_id = alice.id
-        template = {"name": "template of alice", "task_type": "test.script"}
-        self.template_id = client.post("/api/v1/utils/ai-task-templates/", json=template).json["id"]
-        text = {"task_type": "summary", "task_config": {"content": "words of alice"}, "title": "alice's"}
-        self.schedule_id = client.post("/api/v1/tasks/schedules", json={**text, "cron": "0 9 * * 1"}).json["id"]
-        view = {"name": "alice's", "filters": {"q": "alice"}}
-        self.view_id = client.post("/api/v1/tasks/views", json=view).json["id"]
-        self.knowledge = self._knowledge(client)
-        crawl = client.post("/api/crawler/jobs/", json={"url": "https://alice.example/", "name": "crawl of alice"}).json
-        self.crawl_id = crawl["id"]
-        self.page_id = _page(site, crawl["collection_id"])
-        self.message_id = answer_of(
-            site.rt, alice, sources=[{"number": 1, "quote": "words of alice"}], task_id=self.done
-        )
-        self.conversation_id = conversation_of(site.rt, self.message_id)
-        self.chat_id = client.post("/api/v1/chat/sessions", json={"title": "chat of alice"}).json["id"]
-        named = {"message": "A question of alice?", "conversation_id": "chat-of-alice"}
-        assert client.post("/api/agents/async/chat_async/", json=named).status_code == 200
-        self.told = self._told(client)
-
-    def _told(self, client: Any) -> dict[str, str]:
-        """Webhooks both ways, a delivery, a channel and a notification."""
-        from webapp.core.context import Ctx
-        from webapp.notifications import service as notifications
-
-        api, url = "/api/v1/integration", "https://alice.example/hook"
-        endpoint = client.post(f"{api}/webhooks/subscribe", json={"url": url, "events": ["*"]}).json["id"]
-        hook = client.post(f"{api}/hooks", json={"name": "hook of alice", "task_type": "test.script"}).json["id"]
-        test = client.post(f"{api}/webhooks/{endpoint}/test").json["delivery_id"]
-        with self.site.rt.unit() as db:
-            alice = self.site.cast.alice
-            notifications.notify(db, str(alice.id), "failed", "told to alice", key="one")
-            ctx = Ctx(self.site.rt, db, alice)
-            note = notifications.list_(ctx).items[0].id
-            channel = notifications.add_channel(ctx, "slack", "desk of alice", {"url": url}).id
-        return {"subscription_id": endpoint, "endpoint_id": endpoint, "hook_id": hook, "delivery_id": test,
-                "notification_id": note, "channel_id": channel}  # fmt: skip
-
-    def _knowledge(self, client: Any) -> dict[str, str]:
-        """A collection with a source and a cited document."""
-        api = "/api/v1/knowledge"
-        ids = {"collection_id": client.post(f"{api}/collections", json={"name": "Papers"}).json["id"]}
-        of = f"{api}/collections/{ids['collection_id']}"
-        ids["source_id"] = client.post(f"{of}/sources", json={"kind": "text", "text": "words of alice"}).json["id"]
-        stored = client.post(f"{of}/documents", json={"id": "a", "text": "words of alice"}).json
-        ids |= {"document_id": stored["document_id"], "version_id": stored["version_id"]}
-        cited = {"document_id": ids["document_id"], "start": 0, "end": 5}
-        return ids | {"citation_id": client.post(f"{api}/citations", json=cited).json["id"]}
-
-    def paths(self, route: Any) -> list[str]:
-        """The route with alice's ids; both states of a task."""
-        session_id = self.chat_id if "/chat/" in route.path else self.session_id
-        ids = {"file_id": self.file_id, "key_id": self.key_id, "session_id": session_id, "user_id": self.user_id,
-               "schedule_id": self.schedule_id, "view_id": self.view_id,
-               "job_id": self.crawl_id, "crawl_id": self.crawl_id, "page_id": self.page_id, "message_id": self.message_id,
-               "conversation_id": self.conversation_id, "number": "1", "template_id": self.template_id,
-               **self.knowledge, **self.told}  # fmt: skip
-        if route.path.startswith("/api/agents/"):
-            ids["conversation_id"] = "chat-of-alice"
-        return [filled(route.path, task_id=task, **ids) for task in (self.done, self.waiting)]
-
-
-def _page(site: Site, collection_id: str) -> str:
-    from webapp.knowledge.service import documents
-
-    url = "https://alice.example/page"
-    given = documents.Incoming(url, "Page of alice", "The diary of alice, page one.", "text/html", url=url)
-    return str(documents.store(site.rt, collection_id, given).document_id)
-
-
-def belongings(calm: Site) -> Belongings:
-    """The same ones for all tests of a calm site."""
-    if not hasattr(calm, "belongings"):
-        calm.belongings = Belongings(calm)  # type: ignore[attr-defined]
-    return calm.belongings  # type: ignore[attr-defined,no-any-return]
-
-
-def _stream(data: bytes) -> Any:
-    import io
-
-    return io.BytesIO(data)
-
-
 BODIES = {
     "AiTaskIn": {"task_type": "test.script", "task_config": {}, "title": "taken"},
     "AiTaskPatch": {"title": "taken"},
@@ -284,7 +184,7 @@ def call(site: Site, route: Any, path: str, who: Actor | None) -> Any:
     client = site.program(who) if who else site.client
     body = BODIES.get(route.body.__name__) if route.body else None
     if route.form is not None and not route.page:
-        given = {"files": (_stream(b"words of mine"), "mine.txt")}
+        given = {"files": (stream_of(b"words of mine"), "mine.txt")}
         return client.open(path, method=route.method, data=given, content_type="multipart/form-data")
     return client.open(path, method=route.method, json=body) if body else client.open(path, method=route.method)
 

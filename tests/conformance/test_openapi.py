@@ -66,7 +66,8 @@ def test_every_route_is_described(document: dict[str, Any], route: Any) -> None:
     assert told == set(re.findall(r"<(?:\w+:)?(\w+)>", route.path))
     asked = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
     assert asked == (set(route.query.model_fields) if route.query else set())
-    for status in ("400", "422", "429"):
+    invalid = () if route.dialect in ("eceee", "openai") else ("422",)  # these systems know no 422
+    for status in ("400", *invalid, "429", "503"):
         assert status in operation["responses"], status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +62,24 @@ class Lab:
             assert done < 500, "never empty"
             self.make_due()
         return done
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A worker beside the test, for callers that wait for their task."""
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.is_set():
+                if not (self.run("interactive") or self.run("inference")):
+                    stop.wait(0.02)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
 
     def crash(self, queue: str = "inference") -> None:
         """Run the next task, which kills its worker."""

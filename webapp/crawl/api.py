@@ -37,7 +37,7 @@ crawler = Api("crawler", "/api/crawler", tag="Crawler (Omeruta)", dialect="omeru
 READ, WRITE = "tasks:read", "tasks:write"
 
 
-@crawler.get("/jobs/", auth=READ, query=ListQuery, returns=JobPage)
+@crawler.get("/jobs/", auth=READ, query=ListQuery, returns=JobPage, errors=(404,))
 def list_jobs(ctx: Ctx, query: ListQuery) -> Any:
     """List own crawls, newest first."""
     count, jobs = service.numbered(ctx, query.page, query.page_size)

@@ -44,7 +44,7 @@ def get_health(ctx: Ctx) -> Any:
     return found
 
 
-@health.get("/ready", auth=PUBLIC, returns=ReadyOut, errors=(503,))
+@health.get("/ready", auth=PUBLIC, returns=ReadyOut, also={503: ReadyOut})
 def get_ready(ctx: Ctx) -> Any:
     """Should requests be sent here? 503 when the database, Redis or every worker is away."""
     body, ok = service.ready(ctx.rt)

@@ -329,7 +329,7 @@ def delete_citation(ctx: Ctx, citation_id: str) -> None:
 # -- /api/knowledge-base (Omeruta) -----------------------------------------------------------------------------------
 
 
-@base.get("/documents/", auth=READ, query=KbQuery)
+@base.get("/documents/", auth=READ, query=KbQuery, errors=(404,))
 def kb_list(ctx: Ctx, query: KbQuery) -> Any:
     """Documents one may read, newest first."""
     stmt = browse.filtered(ctx, collection_id=query.collection_id, q=query.search)

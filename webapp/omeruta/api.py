@@ -115,7 +115,7 @@ def tinyllama_chat(ctx: Ctx, body: AgentMessageIn) -> Any:
 # -- conversations ---------------------------------------------------------------------------------------------------
 
 
-@agents.get("/conversations/", auth=READ, query=AgentConversationsQuery, returns=AgentConversationPage)
+@agents.get("/conversations/", auth=READ, query=AgentConversationsQuery, returns=AgentConversationPage, errors=(404,))
 def list_conversations(ctx: Ctx, query: AgentConversationsQuery) -> Any:
     """Own conversations of this system, the last used first."""
     count, rows = service.conversations(ctx, query.page, query.page_size)

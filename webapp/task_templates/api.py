@@ -39,7 +39,7 @@ api = Api("task_templates", "/api/v1/task-templates", tag="Tasks")
 READ, WRITE = "tasks:read", "tasks:write"
 
 
-@eceee.get("/ai-task-templates/", auth=READ, query=TemplateQuery, returns=TemplatePage)
+@eceee.get("/ai-task-templates/", auth=READ, query=TemplateQuery, returns=TemplatePage, errors=(404,))
 def list_templates(ctx: Ctx, query: TemplateQuery) -> Any:
     """Own templates and those of the program, the most used first, a page at a time."""
     stmt = service.listed(

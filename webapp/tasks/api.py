@@ -48,7 +48,7 @@ READ, WRITE = "tasks:read", "tasks:write"
 LISTEN = "events:read"  # of keys; logs are open for reading to everybody else (contract C05)
 
 
-@eceee.get("/ai-tasks/", auth=READ, query=AiTaskQuery, returns=AiTaskPage)
+@eceee.get("/ai-tasks/", auth=READ, query=AiTaskQuery, returns=AiTaskPage, errors=(404,))
 def list_tasks(ctx: Ctx, query: AiTaskQuery) -> Any:
     """List own tasks, newest first, a page at a time."""
     stmt = service.filtered(service.owned(ctx), kind=query.task_type, q=query.search)

@@ -12,21 +12,21 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from threading import Lock
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from flask import Flask, Response, current_app, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_json
 from sqlalchemy.orm import Session
 
 from webapp.core.context import Ctx
 from webapp.core.db import Base, iso
 from webapp.core.errors import BadRequest, Invalid, UnsupportedMedia
-from webapp.web import guard
+from webapp.web import document, guard
 from webapp.web.database import request_unit
+from webapp.web.document import openapi
 from webapp.web.idempotency import replayable
 
 PUBLIC = "public"  # anybody; a credential that is shown must still be good
@@ -50,9 +50,6 @@ class ErrorOut(ApiModel):
     suggestion: str | None = None
     errors: list[dict[str, Any]] | None = None
     request_id: str | None = None
-
-
-AN_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,7 @@ class _Options:
     limit: str | None = None
     bulk: bool = False  # a body as large as an upload may be
     errors: tuple[int, ...] = ()
+    also: dict[int, type[BaseModel]] = field(default_factory=dict)  # other answers that are no errors
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -145,18 +143,15 @@ class Api(APIBlueprint):
 
     def _describe(self, method: str, rule: str, handler: Callable[..., Any], options: _Options) -> None:
         """Let flask-openapi describe the operation from a stand-in that carries the declared types."""
-        stand_in = _stand_in(handler, rule, options)
-        responses: dict[Any, Any] = {options.status: _response_model(options, handler.__name__)}
-        for status in (400, *((401,) if options.auth not in (PUBLIC, OPTIONAL) else ()), 422, 429, *options.errors):
-            responses[status] = dict(AN_ERROR)
+        stand_in = document.stand_in(handler, rule, options)
         self._collect_openapi_info(
             rule,
             stand_in,  # type: ignore[arg-type]
-            summary=options.summary or _first_line(handler.__doc__),
+            summary=options.summary or document.first_line(handler.__doc__),
             description=handler.__doc__,
-            operation_id=f"{self.name}_{handler.__name__}_{method.lower()}_{_slug(rule)}",
+            operation_id=f"{self.name}_{handler.__name__}_{method.lower()}_{document.slug(rule)}",
             security=[] if options.auth == PUBLIC else [{"bearer": []}, {"apiKey": []}, {"cookie": []}],
-            responses=responses,
+            responses=document.responses(method, rule, handler, options, self.dialect),
             method=method,
         )
 
@@ -353,75 +348,11 @@ def _has_rows(value: Any) -> bool:
     return any(isinstance(item, _ROWS) or (isinstance(item, list) and _has_rows(item)) for item in items)
 
 
-# -- documentation ---------------------------------------------------------------------------------------------------
-
-
-def _stand_in(handler: Callable[..., Any], rule: str, options: _Options) -> Callable[..., Any]:
-    def described() -> None: ...
-
-    described.__name__ = handler.__name__
-    described.__doc__ = handler.__doc__
-    annotations: dict[str, Any] = {}
-    names = re.findall(r"<(?:\w+:)?(\w+)>", rule)
-    if names:
-        title = "Path" + "".join(part.title() for part in names)
-        fields: dict[str, Any] = dict.fromkeys(names, (str, ...))
-        annotations["path"] = create_model(title, **fields)
-    for part in ("query", "form", "body"):
-        if getattr(options, part) is not None:
-            annotations[part] = getattr(options, part)
-    described.__annotations__ = annotations
-    described.__signature__ = _signature(annotations)  # type: ignore[attr-defined]
-    return described
-
-
-def _signature(annotations: Mapping[str, Any]) -> Any:
-    from inspect import Parameter, Signature
-
-    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, annotation=a) for name, a in annotations.items()])
-
-
-def _response_model(options: _Options, name: str) -> Any:
-    if isinstance(options.returns, type) and issubclass(options.returns, BaseModel):
-        return options.returns
-    if get_origin(options.returns) is list:
-        item = get_args(options.returns)[0]
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            return type(f"{item.__name__}List", (RootModel[list[item]],), {})  # type: ignore[valid-type]
-    kind = "text/event-stream" if options.stream else options.extra.get("mimetype", "application/json")
-    return {"description": "OK", "content": {kind: {"schema": {"type": "string" if options.stream else "object"}}}}
-
-
-def _first_line(text: str | None) -> str | None:
-    return text.strip().splitlines()[0].rstrip(".") if text else None
-
-
-def _slug(rule: str) -> str:
-    return re.sub(r"\W+", "_", rule).strip("_") or "root"
-
-
 def install(app: Flask, apis: list[Api]) -> None:
     """The routes now; their description when somebody asks for it: it takes longer than all the rest of a start."""
     for api in apis:
         app.register_blueprint(api)
     app.extensions["apis"] = apis
-
-
-_describing = Lock()
-
-
-def openapi(app: Any) -> dict[str, Any]:
-    """The OpenAPI document of all that was installed."""
-    with _describing:
-        for api in app.extensions["apis"]:
-            api.describe()
-            app.paths.update(api.paths)
-            app.components_schemas.update(api.components_schemas)
-            for tag in api.tags:
-                if tag.name not in app.tag_names:
-                    app.tags.append(tag)
-                    app.tag_names.append(tag.name)
-        return dict(app.api_doc)
 
 
 __all__ = [
