@@ -87,6 +87,9 @@ def check(args: argparse.Namespace, folder: Path, rest: list[str]) -> int:
         pytest = [sys.executable, "-m", "pytest"]
         try:
             by_http = subprocess.run([*pytest, *OVER_HTTP], cwd=ROOT, env=env).returncode
+            if by_http:
+                print("\n".join(line[:600] for log in folder.glob("*.log") for line in log.read_text().splitlines()
+                                if '"level": "error"' in line))  # fmt: skip
             if args.http_only or by_http == 2:  # interrupted
                 return by_http
             inside = subprocess.run([*pytest, "tests", "-m", "services and not drill", *rest], cwd=ROOT,

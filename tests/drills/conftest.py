@@ -61,8 +61,8 @@ class Stacks:
         if name == "embedded":
             return self.embedded()
         if name == "wide":
-            # Sixteen at a time of each: of two workers that serve all, or of one for each role.
-            half, each = (16, 32) if COMPOSE else (8, 16)
+            # Sixteen at a time: of two workers that serve all, or of one for each role, which keeps its last thread for others.
+            half, each = (17, 33) if COMPOSE else (8, 16)
             threads = f"workflows={half},crawling={each},inference=2,interactive=2,embedding=1,maintenance=1"
             # Full numbers are more tasks than one worker process does before it is replaced, which F08 would take for a loss.
             return self.cluster(live=False, BRAINSTEM_WORKER_THREADS=threads, BRAINSTEM_POOL_SIZE="30",

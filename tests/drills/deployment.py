@@ -7,7 +7,9 @@ the proxy, as somebody logged in, fast and embedding workers in network namespac
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,9 @@ class Deployment(Cluster):
             self, folder, pace, {"API_KEY": KEY, "BRAINSTEM_WS_TOTAL": "1000", "PYTHONPATH": str(ROOT), **(env or {})}
         )
         settings = {name: value for name, value in self.env.items() if name != "BRAINSTEM_HOME"}
-        for parent in folder.parents:  # pytest keeps its folders to itself, and Postgres is somebody else
-            if os.getuid() == 0 and parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        self.set = Rehearsal(folder / "set", settings, apart=apart)
+        # Not among pytest's folders: it keeps them to itself, again whenever another run begins, and Postgres is somebody else.
+        self.place = Path(tempfile.mkdtemp(prefix="brainstem-drill-"))
+        self.set = Rehearsal(self.place, settings, apart=apart)
         self.home = self.set.home
         self.url = self.set.url
         self.headers = {"Authorization": f"Bearer {KEY}"}
@@ -82,6 +83,7 @@ class Deployment(Cluster):
         self.set.down(patience=0.0)
         if self.engine is not None:
             self.engine.dispose()
+        shutil.rmtree(self.place, ignore_errors=True)
 
 
 class _Redis(Redis):
