@@ -107,6 +107,7 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
 
 def _for_templates(app: Flask) -> None:
     app.jinja_env.globals.update(dom_id=dom_id, app_version=__version__, transport_hint="")
+    app.jinja_env.tests["web"] = is_web
     app.jinja_env.filters.update(timeago=timeago, duration=duration, breakable=breakable)
     draw.install(app)
 
@@ -118,6 +119,11 @@ def _for_templates(app: Flask) -> None:
 def breakable(name: object) -> Markup:
     """A name made of parts, such as a model's: where there is no room it breaks behind one of them."""
     return Markup(re.sub(r"([-_/:@.]+)(?=\w)", r"\1<wbr>", str(escape(name))))
+
+
+def is_web(url: object) -> bool:
+    """`{% if url is web %}`: an address that a page may link to. What others store beside their texts may be `javascript:`."""
+    return isinstance(url, str) and re.match(r"https?://[^/]", url, re.IGNORECASE) is not None
 
 
 def timeago(at: datetime | None) -> str:

@@ -213,6 +213,7 @@ def test_killed_after_the_answer_was_kept(desk: Site, web: FakeSite, monkeypatch
 def test_secrets_reach_the_other_side_and_nobody_else(
     desk: Site, web: FakeSite, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A40: the other side reflects it, in another form too."""
     web.page(f"/echo?key={SECRET}", f'{{"you sent": "Bearer {SECRET}"}}'.encode(), JSON)
     task = run(desk, url=web.url("/echo?key={{ secrets.token }}"), method="POST", headers=[f"X-Api-Key: {SECRET}",
                "Authorization: Bearer {{ secrets.token }}"], secrets={"token": SECRET}, body='{"t": "{{ secrets.token }}"}',
@@ -238,6 +239,7 @@ def test_a_failing_call_tells_no_secret(desk: Site, web: FakeSite) -> None:
 
 
 def test_sealed_values_may_be_sent_again_by_their_owner_only(desk: Site, web: FakeSite) -> None:
+    """A40, A43: what was sealed for alice is a word without meaning in bob's configuration."""
     task = run(desk, url=web.url("/weather"), secrets={"k": SECRET}, headers=["Authorization: Bearer {{ secrets.k }}"])
     config = task["task_config"]
     assert config["secrets"][0].startswith("k = sealed:")

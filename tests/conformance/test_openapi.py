@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.conformance.test_matrices import fields
 from tests.fakes.site import Site, name_of, routes
+from webapp.tasks.kinds import kinds
 
 API = [route for route in routes() if not route.page and route.method != "WS"]
 
@@ -135,6 +137,18 @@ def test_no_secret_of_a_field_has_a_default(document: dict[str, Any]) -> None:
         for name, field in (schema.get("properties") or {}).items():
             if any(word in name for word in ("password", "secret", "token")) and name != "token_type":
                 assert not field.get("default"), name
+
+
+def test_no_request_names_a_program_to_run() -> None:
+    """A37: commands, their arguments, environment and folders are settings of the operator, never fields."""
+    asks = {"command", "cmd", "argv", "args", "env", "cwd", "exec", "executable", "shell", "script", "binary", "socket"}
+    models = [model for route in API for model in (route.body, route.query, route.form) if model is not None]
+    named = {field.rpartition(".")[2] for model in models for field in fields(model)}
+    assert not named & asks
+    parameters = {
+        name for _, kind in kinds.all() for name in kind.params.model_fields if not kind.name.startswith("test.")
+    }
+    assert not parameters & asks
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import queue
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -76,6 +79,34 @@ def test_a_message_of_dramatiq_is_a_wake_up_and_is_never_delayed(broker: WakeBro
     assert ran.get(timeout=10) == "one"
     with pytest.raises(ValueError, match="row"):
         broker.enqueue(message, delay=1000)
+
+
+@pytest.mark.services
+def test_what_somebody_else_writes_into_redis_is_never_unpickled(
+    swept_services: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A27: a wake-up is a word. Bytes that are none cost the thread a pause and run nothing."""
+    import redis
+
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "canary"),)
+
+    sender = RedisSender(swept_services.redis_url)
+    broker, done = RedisBroker(swept_services.redis_url, sender.send), queue.Queue[str]()
+    dramatiq.actor(done.put, actor_name=JOB.name, queue_name=JOB.queue, broker=broker)
+    monkeypatch.setattr(PullingThread, "RESTART_PAUSE", 0.01)
+    client = redis.Redis.from_url(swept_services.redis_url)
+    client.rpush(brokers._list(JOB.queue), pickle.dumps(Bomb()), b"\xff\xfe", b"fine")
+    thread = PullingThread(broker, JOB.queue)
+    thread.start()
+    try:
+        assert done.get(timeout=10) == "fine"
+        assert not (tmp_path / "canary").exists()
+    finally:
+        thread.stop()
+        thread.join(5)
+        sender.close()
 
 
 def test_nobody_takes_more_than_it_can_run(broker: WakeBroker) -> None:

@@ -249,10 +249,11 @@ def test_noindex_and_nofollow_are_respected(yard: Yard, site: SmallSite) -> None
 
 
 def test_sitemaps_of_robots_txt_are_read(yard: Yard, site: SmallSite) -> None:
+    """A31: one of them is no address."""
     index = f"<sitemapindex><sitemap><loc>{site.url('/s.xml.gz')}</loc></sitemap></sitemapindex>"
     inner = f"<urlset><url><loc>{site.url('/lonely')}</loc></url><url><loc>{site.url('/other')}</loc></url></urlset>"
     site.pages |= {
-        "/robots.txt": (200, {}, f"Sitemap: {site.url('/sitemap.xml')}".encode()), "/": article(1),
+        "/robots.txt": (200, {}, f"Sitemap: http://[\nSitemap: {site.url('/sitemap.xml')}".encode()), "/": article(1),
         "/sitemap.xml": (200, {"Content-Type": "application/xml"}, index.encode()),
         "/s.xml.gz": (200, {"Content-Type": "application/gzip"}, gzip.compress(inner.encode())),
         "/lonely": article(2), "/other": article(3),

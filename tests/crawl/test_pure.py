@@ -117,6 +117,7 @@ def test_include_and_exclude() -> None:
 
 
 def test_patterns_cannot_be_made_slow() -> None:
+    """A33: the engine is linear in what it reads, and what it cannot do so is refused."""
     started = time.process_time()
     for pattern in ("re:(a+)+$", "re:(a|a)*b", "re:(.*)*x{3}", "*a" * 200 + "b", "re:(?:a?){40}a{40}"):
         patterns.matcher(pattern)("https://h.example/" + "a" * 2000)

@@ -228,6 +228,7 @@ def test_parts_are_prepared_like_any_task(desk: Site) -> None:
 
 
 def test_a_page_cannot_ask_for_secrets_or_configuration(desk: Site, web: FakeSite) -> None:
+    """A40."""
     """What a fetched page says is data: its places are never filled (A36)."""
     steps = [
         {"type": "fetch", "name": "page", "url": web.url("/trap")},

@@ -196,6 +196,25 @@ def test_sizes_as_people_write_them(count: float, shown: str) -> None:
     assert facts.size(count) == shown
 
 
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "http://[", "data:text/html,x", "//evil.example", " java\nscript:x"]
+)
+def test_an_address_of_no_page_is_no_link(room: tuple[Site, Any, str], url: str) -> None:
+    """A17: whoever shares a collection may have written anything beside a text."""
+    site, _, collection = room
+    program, browser = site.program(site.cast.alice), site.browser(site.cast.alice)
+    body = {"id": "odd", "title": "Odd", "text": "The zebra sleeps in the meadow.", "url": url}
+    stored = program.post(f"/api/v1/knowledge/collections/{collection}/documents", json=body)
+    assert stored.status_code == 201, stored.text
+    cited = {"document_id": stored.json["document_id"], "start": 0, "end": 5}
+    citation = program.post("/api/v1/knowledge/citations", json=cited).json["id"]
+    for path in (f"/knowledge/documents/{stored.json['document_id']}", f"/knowledge/citations/{citation}",
+                 f"/knowledge/{collection}", "/knowledge/search?q=zebra"):  # fmt: skip
+        page = browser.get(path)
+        assert page.status_code == 200, path
+        assert not re.search(r'href="\s*(?:javascript|data|java|//)', page.text), path
+
+
 def test_quotes_and_passages_are_words_without_markup(room: tuple[Site, Any, str]) -> None:
     site, alice, ident = room
     program, api = site.program(site.cast.alice), "/api/v1/knowledge"

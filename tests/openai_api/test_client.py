@@ -149,6 +149,7 @@ def test_nobody_has_more_than_so_many_calls(client: openai.OpenAI, place: Place)
     ({"response_format": {"type": "json_object"}}, None), ({"frequency_penalty": 1}, None),
 ], ids=str)  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name(client: openai.OpenAI, more: dict[str, Any], param: str | None) -> None:
+    """Among it tools (A35): no model here calls anything."""
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(**{"model": SMALL, "messages": HELLO, **more})
     assert caught.value.param == param

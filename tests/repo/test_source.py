@@ -98,7 +98,7 @@ DANGEROUS_MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib",
 
 
 def test_no_code_from_data() -> None:
-    """A27, A36: nothing evaluates text, nothing unpickles."""
+    """A27, A36, A50: nothing evaluates text, nothing unpickles."""
     found = []
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -161,6 +161,24 @@ def test_templates_escape() -> None:
             if re.search(r"\|\s*safe\b|autoescape\s+false", line) and "safe:" not in line:
                 found.append(f"{name(path)}:{number}")
     assert found == []
+
+
+# Links to addresses in data that need no look at their scheme in the same line.
+LINKED = {
+    "notifications/_list.html": "paths of our own", "search/_hit.html": "behind one.host, which only the web has",
+    "summaries/_result.html": "behind `web`, set some lines above",
+}  # fmt: skip
+
+
+def test_links_to_what_others_wrote_lead_to_the_web_only() -> None:
+    """A17: `href="{{ x.url }}"` escapes quotes and lets `javascript:` through."""
+    found = {}
+    for path in (ROOT / "templates").rglob("*.html"):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            for link in re.finditer(r'href="\{\{\s*(\w+)\.url\s*\}\}', line):
+                if f"{link[1]}.url is web" not in line:
+                    found[path.relative_to(ROOT / "templates").as_posix()] = f"{number} {link[0]}"
+    assert set(found) == set(LINKED), found
 
 
 def test_templates_hold_no_script_and_no_inline_style_of_their_own() -> None:

@@ -96,6 +96,7 @@ NONSENSE: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("schema", "why"), NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_and_bombs_are_refused_at_once(schema: dict[str, Any], why: str) -> None:
+    """A33, A36."""
     """A36: a definition inline, refused before anything of it is run."""
     begun = time.monotonic()
     with pytest.raises(BadRequest) as refused:

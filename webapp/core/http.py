@@ -267,7 +267,10 @@ def _absolute(base: str, location: str) -> str:
     location = location.strip(" ").replace(" ", "%20")
     if UNSAFE.search(location):  # before urljoin, which silently drops tabs and line ends
         raise BlockedAddress("The redirect contains control characters or a backslash.")
-    return urljoin(base, location)
+    try:
+        return urljoin(base, location)
+    except ValueError as error:  # it minds brackets that do not match
+        raise Upstream("A redirect is broken.", code="malformed", retryable=False) from error
 
 
 def _same_owner(here: Target, there: Target) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -313,7 +314,8 @@ class Crawler:
             and urls.site_of(answer.item.url) in self.wanted.sites
         ):
             for found in answer.sitemaps[:10]:
-                self._offer_list(urljoin(answer.item.url, found), "sitemap")
+                with suppress(ValueError):  # an address whose brackets do not match
+                    self._offer_list(urljoin(answer.item.url, found), "sitemap")
 
     def _fetched(self, host: Host, answer: Answer) -> None:
         item = answer.item

@@ -82,12 +82,19 @@ def _narrowed(given: dict[str, str]) -> int:
     return sum(bool(given[name]) for name in ("source", "language", "type", "since", "until", "quality"))
 
 
+def _host(url: str) -> str | None:
+    """Of a page of the web. Whoever stores a document may write any address beside it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
+
+
 def _shown(hit: Hit, found: Found, shelves: dict[str, str]) -> dict[str, Any]:
-    parts = urlsplit(hit.url or "")
-    host = parts.hostname if parts.scheme in ("http", "https") else None
     return {
         "hit": hit, "parts": hit.snippet.parts(), "whole": whole(hit.text, found.query).parts() if hit.snippet.cut else None,
-        "shelf": shelves.get(hit.collection_id, ""), "host": host,
+        "shelf": shelves.get(hit.collection_id, ""), "host": _host(hit.url or ""),
         "open": _open_url(hit, found.event_id), "percent": round(hit.score * 100),
     }  # fmt: skip
 
