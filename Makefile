@@ -16,10 +16,10 @@ WORKERS ?= 2# test processes
 ARGS    ?=# more arguments for pytest, such as ARGS="-k lease -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev test check format drill cluster fuzz audit bench shots docs lock clean
+.PHONY: help run install dev test check format drill cluster fuzz audit bench first-run shots docs lock clean
 
 help:
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN_STAMP) ## Serve on http://127.0.0.1:8000 (PORT, BRAINSTEM_HOME); sets up everything first
 	@exec $(BIN)/brainstem up
@@ -60,6 +60,9 @@ audit: $(RUN_STAMP) ## Ask OSV for known holes in what the lock files name; says
 
 bench: $(DEV_STAMP) ## Measure: queue, progress, pages, quality of summaries
 	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),all)
+
+first-run: ## Time a newcomer's way: clone, install, start, a question, its cited answer; size and memory
+	@$(PYTHON) scripts/first_run.py $(ARGS)
 
 shots: $(DEV_STAMP) ## Photograph the pages with Chromium into build/shots and docs/images
 	@$(BIN)/python scripts/shots.py $(ARGS)

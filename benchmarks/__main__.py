@@ -26,6 +26,7 @@ BENCHES = {
     "first_token": "question -> first token, idle and with a 10,000-page crawl of another person under way",
     "routing": "accuracy and calibration of the orchestrator on questions it was not fitted on",
     "answers": "are answers right, cited exactly, declined where the sources are silent, on SQuAD (or BENCH_DATA)",
+    "first_page": "the first page in Chromium with an empty cache: bytes, time to first paint",
     "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
     "retrieval": "how good search and sentence answers are, on SQuAD, Cranfield and CISI (or BENCH_DATA)",
     "searching": "hybrid search over 100,000 passages through the API, beside the bare vector query",

@@ -97,7 +97,9 @@ def pictures(ids: Any) -> list[Picture]:
     posed = [Picture("/tasks", "palette open", _palette, whole=False), Picture("/tasks", "menu open", _menu, whole=False),
              Picture("/tasks", "some selected", _select, whole=False), Picture(SEARCHED, "why", _why)]  # fmt: skip
     posed.append(Picture("/admin/", "history open", _history))
-    fresh = [Picture(path, "first run", fresh=True) for path in ("/", "/chat", "/models", "/knowledge", "/tasks")]
+    fresh = [
+        Picture(path, "first run", fresh=True) for path in ("/", "/welcome", "/chat", "/models", "/knowledge", "/tasks")
+    ]
     told = [f"/webhooks/{ids['webhook']}", f"/webhooks/in/{ids['hook']}", "/notifications/channels/new/slack",
             "/notifications?show=unread"]  # fmt: skip
     templates = [f"/templates/{ids['template']}", f"/templates/{ids['template']}/edit", "/insight?range=30d"]
@@ -110,6 +112,8 @@ def pictures(ids: Any) -> list[Picture]:
         "/tasks?q=nothing+like+this",
         "/tasks/new?kind=summary",
         "/tasks/new?kind=data_analysis",
+        "/help/user-guide",
+        "/help/api-guide",
         "/nowhere",
     ]
     return [*talk, *tasks, *shelves, *(Picture(path) for path in addresses), *posed, *fresh]

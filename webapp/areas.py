@@ -28,6 +28,7 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.feedback.pages import pages as feedback_pages
     from webapp.files.api import files
     from webapp.health.api import health
+    from webapp.help.pages import pages as help_pages
     from webapp.home.pages import pages as home_pages
     from webapp.identity.api import api as auth_api
     from webapp.identity.pages import pages as identity_pages
@@ -90,7 +91,7 @@ def register(app: Flask, sock: Any) -> None:
     install(app, apis)
     for pages in (home_pages, chat_pages, search_pages, tasks_pages, knowledge_pages, crawl_pages, logs_pages,
                   system_pages, feedback_pages, omeruta_pages, operations_pages, identity_pages, apidocs_pages, models_pages,
-                  insight_pages, templates_pages, writing_pages, notifications_pages, webhooks_pages,
+                  insight_pages, templates_pages, writing_pages, notifications_pages, webhooks_pages, help_pages,
                   administration_pages.users, administration_pages.settings):  # fmt: skip
         app.register_blueprint(pages)
     app.extensions["fragments"]["answer"] = chat_views.fragment

@@ -1,4 +1,5 @@
-"""The first page: one box to start work, what needs its owner, what runs, what came out. And the palette's tasks."""
+"""The first page: one box to start work, what needs its owner, what runs, what came out; before that, what to try. And
+the palette's tasks."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from flask import flash, jsonify, redirect, request, session, url_for
 
 from webapp.chat import service as chat
 from webapp.core.context import Ctx
+from webapp.home import service as home
 from webapp.tasks import service
 from webapp.tasks.models import ACTIVE, Task
 from webapp.tasks.pages import accepted
@@ -35,10 +37,23 @@ def index(ctx: Ctx) -> Any:
         failed=failed,
         running=[task for task in active if task.status != "waiting_input"],
         recent=[task for task in ended if task not in failed][:8],
+        setup=home.setup(ctx) if not active and not ended and home.is_new(ctx) else None,
         form={"values": {}, "errors": {}},
         accepted=accepted(),
         max_upload_mb=ctx.rt.settings.largest_upload_mb,
     )
+
+
+@pages.get("/welcome", auth="tasks:read", limit="240/minute")
+def welcome(ctx: Ctx) -> Any:
+    """Three things to try and what is set up, for whoever wants to see it again."""
+    return render("home/welcome.html", setup=home.setup(ctx))
+
+
+@pages.post("/welcome/<what>", auth="tasks:write")
+def try_out(ctx: Ctx, what: str) -> Any:
+    """Start one of the examples and show it."""
+    return redirect(url_for("tasks_pages.show", task_id=home.start(ctx, what)["id"]), 303)
 
 
 @pages.post("/looked", auth="tasks:read")

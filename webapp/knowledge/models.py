@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.core.db import Base, Id, JsonType, UTCDateTime, new_id, utcnow
 
-SOURCE_KINDS = ("url", "site", "sitemap", "feed", "upload", "text")
+SOURCE_KINDS = ("url", "site", "sitemap", "feed", "upload", "text", "connector")
 # What became of a source when it was last read.
 SOURCE_STATES = ("new", "reading", "ready", "partial", "failed")
 ChunkId = BigInteger().with_variant(Integer, "sqlite")  # SQLite's full-text index names rows by their integer key

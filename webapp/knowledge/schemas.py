@@ -87,7 +87,7 @@ class SourceIn(ApiModel):
 
 class SourceQuery(PageQuery):
     state: Literal["new", "reading", "ready", "partial", "failed"] | None = None
-    kind: Literal["url", "site", "sitemap", "feed", "upload", "text"] | None = None
+    kind: Literal["url", "site", "sitemap", "feed", "upload", "text", "connector"] | None = None
 
 
 class SourceOut(ApiModel):

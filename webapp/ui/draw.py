@@ -9,10 +9,12 @@ import difflib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 LARGE = 200_000  # characters; longer code is shown as it is
 

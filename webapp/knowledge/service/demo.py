@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 KIND = "maintenance.demo"
 NAME = "How Brainstem works"
 ROOT = Path(__file__).resolve().parents[3]  # the folder of webapp/, where docs/ lies too, also when installed
-LEFT_OUT = {"settings.md"}  # made from the program, and better asked for by `brainstem config`
+FOLDER = ROOT / "docs"
+# Made from the program, and better asked for by `brainstem config`; a list of links.
+LEFT_OUT = {"settings.md", "README.md"}
 
 
 def ensure(rt: Runtime) -> None:
@@ -35,6 +37,11 @@ def ensure(rt: Runtime) -> None:
     with rt.unit() as db:
         if _loaded(Ctx(rt, db, SYSTEM)) != _fingerprint() and not tasks.waiting(db, KIND, {}):
             tasks.start(Ctx(rt, db, SYSTEM, request_id="first-run"), KIND, {}, priority="low")
+
+
+def coming(ctx: Ctx) -> bool:
+    """Whether it is still to be read for the first time."""
+    return ctx.rt.settings.demo and _loaded(ctx) is None
 
 
 def _loaded(ctx: Ctx) -> str | None:
@@ -49,9 +56,10 @@ def _loaded(ctx: Ctx) -> str | None:
 
 
 def files() -> list[Path]:
-    """README.md and docs/*.md, as they lie in the source or in the installed package."""
-    found = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return list(dict.fromkeys(path for path in found if path.is_file() and path.name not in LEFT_OUT))
+    """README.md and docs/*.md, as they lie in the source; the installed package has the first as docs/about.md."""
+    found = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in LEFT_OUT]
+    about = ROOT / "README.md"
+    return [about, *found] if about.is_file() and not any(path.name == "about.md" for path in found) else found
 
 
 def _fingerprint() -> str:

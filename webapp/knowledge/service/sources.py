@@ -26,6 +26,7 @@ BATCH = 500  # sources read by one task
 FEW = 20  # so many are read before crawls that wait
 MAX_TEXT = 5_000_000  # characters of pasted text
 CRAWLED = ("site", "sitemap", "feed")  # read by crawl.site; the others by knowledge.read
+CONNECTED = "connector"  # read by the kind of a package, which its config names
 OPEN = ("new", "reading")
 EDGES = "#> *-\t "  # what Markdown puts around a line
 
@@ -230,7 +231,7 @@ def start_reading(ctx: Ctx, sources: Sequence[Source]) -> list[str]:
     """Start the tasks that read these sources of one collection; their ids. The rows say which task has them."""
     from webapp.tasks import service as tasks
 
-    plain = [one for one in sources if one.kind not in CRAWLED]
+    plain = [one for one in sources if one.kind not in (*CRAWLED, CONNECTED)]
     started: list[str] = []
     for start in range(0, len(plain), BATCH):
         some = plain[start : start + BATCH]
@@ -248,6 +249,9 @@ def start_reading(ctx: Ctx, sources: Sequence[Source]) -> list[str]:
             params |= {"collection_id": one.collection_id, "source_id": one.id}
             params.pop("last", None)
             started.append(_started(ctx, [one], tasks.start(ctx, "crawl.site", params, title=f"Read {one.label}")))
+        elif one.kind == CONNECTED:
+            task = tasks.start(ctx, one.config["kind"], one.config["params"], title=f"Read {one.label}")
+            started.append(_started(ctx, [one], task))
     return started
 
 
@@ -262,7 +266,7 @@ def take_over(rt: Runtime, collection_id: str, source_ids: Sequence[str], task_i
     """Give those of the sources to a task that no other task has: it was started by its kind's name, or tried again."""
     from webapp.tasks import service as tasks
 
-    of = (Source.id.in_(source_ids), Source.collection_id == collection_id, Source.kind.not_in(CRAWLED))
+    of = (Source.id.in_(source_ids), Source.collection_id == collection_id, Source.kind.not_in((*CRAWLED, CONNECTED)))
     with rt.unit() as db:
         others = [row for row in db.scalars(select(Source).where(*of)) if row.task_id != task_id]
         active = tasks.active_of(db, {row.task_id for row in others if row.task_id})
