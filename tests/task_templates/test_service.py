@@ -291,3 +291,14 @@ def test_every_seed_survives_its_form(seed: Any) -> None:
 def test_the_eight_kinds_have_one_each() -> None:
     assert {seed.task_type for seed in SEEDS} == EIGHT
     assert len(SEEDS) >= 12
+
+
+@pytest.mark.parametrize("kind", ["research", "content_generation"])
+def test_looking_at_a_configuration_stores_nothing(shelf: Shelf, kind: str) -> None:
+    """Starting such a task makes a person's first collection; asking whether it would start must neither make nor name it."""
+    normalized, wrong = shelf.do("examine", kind, {"topic": "Hives"})
+    assert wrong == []
+    assert normalized is not None
+    assert normalized.get("collection_id") is None
+    assert shelf.lab.count("collections") == 0
+    assert shelf.lab.count("tasks") == 0

@@ -103,7 +103,7 @@ def create_task_from_template(ctx: Ctx, template_id: str, body: UseIn) -> Any:
     return dialects.eceee_started(values, username=ctx.user.username)
 
 
-@eceee.post("/validate-task-config/", auth=READ, body=CheckIn, returns=CheckOut, write=False, errors=(404,))
+@eceee.post("/validate-task-config/", auth=READ, body=CheckIn, returns=CheckOut, errors=(404,))
 def validate_task_config(ctx: Ctx, body: CheckIn) -> Any:
     """Would a task of this configuration be accepted? 200 either way; nothing is started."""
     normalized, wrong = service.examine(ctx, body.task_type, body.task_config, body.template_id)

@@ -269,7 +269,7 @@ def examine(
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """What a task of `config` would be given, and what is wrong with it: exactly what starting it would say.
 
-    With a template its defaults come in and its schema is asked too. Starts and stores nothing.
+    With a template its defaults come in and its schema is asked too. Starts and stores nothing, in a unit that writes.
     """
     schema: dict[str, Any] = {}
     if template_id:
@@ -281,13 +281,7 @@ def examine(
     if wrong:
         return None, wrong
     kind = kind_or_400(task_type, hidden=False)
-    normalized = kind.check(config)
-    try:
-        if kind.prepare is not None:
-            kind.prepare(ctx, normalized)
-    except AppError as exc:
-        return None, exc.details or [{"loc": [], "msg": exc.message, "type": exc.code}]
-    return normalized, []
+    return kind.tried(ctx, kind.check(config))
 
 
 # -- using -----------------------------------------------------------------------------------------------------------

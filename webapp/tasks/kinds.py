@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from webapp.core.errors import BadRequest, NotFound
+from webapp.core.errors import AppError, BadRequest, NotFound
 from webapp.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,6 +84,24 @@ class TaskKind:
             first = details[0]
             where = ".".join(str(part) for part in first["loc"]) or self.name
             raise BadRequest(f"{where}: {first['msg']}", code="invalid_config", details=details) from None
+
+    def tried(self, ctx: Ctx, params: dict[str, Any]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """(the parameters as `prepare` leaves them, why it refuses them as `[{"loc", "msg", "type"}]`).
+
+        Wants a unit that writes. What preparing stores, a person's first collection, is taken back and not named.
+        """
+        if self.prepare is None:
+            return params, []
+        made, trial = deepcopy(params), ctx.db.begin_nested()
+        try:
+            self.prepare(ctx, made)
+        except AppError as exc:
+            return None, exc.details or [{"loc": [], "msg": exc.message, "type": exc.code}]
+        finally:
+            trial.rollback()
+        if not params.get("collection_id"):
+            made.pop("collection_id", None)
+        return made, []
 
 
 def known(name: str) -> TaskKind | None:

@@ -244,10 +244,10 @@ def _ended(ctx: Ctx, since: datetime, until: datetime, hourly: bool, everyone: b
     took, waited = _drawer(rows.took), _drawer(rows.waited)
     of_agents = select(*_columns("agent", rows.agent_id, rows.status, took, rows)).where(rows.agent_id.is_not(None))
     waits = select(*_columns("wait", None, None, waited, rows)).where(rows.waited.is_not(None))
-    return union_all(
+    return union_all(  # numbers first: SQLite groups by sorting, and these decide at the first look
         select(*_columns("slot", rows.slot, rows.status, None, rows)).group_by(rows.slot, rows.status),
-        select(*_columns("kind", rows.kind, rows.status, took, rows)).group_by(rows.kind, rows.status, took),
-        of_agents.group_by(rows.agent_id, rows.status, took),
+        select(*_columns("kind", rows.kind, rows.status, took, rows)).group_by(took, rows.status, rows.kind),
+        of_agents.group_by(took, rows.status, rows.agent_id),
         waits.group_by(waited),
     )
 
