@@ -133,12 +133,13 @@ def routes() -> None:
 
 @main.command()
 def plugins() -> None:
-    """Task kinds and channels of notifications: where each comes from and whether it loads."""
+    """Task kinds, channels of notifications, model providers: where each comes from and whether it loads."""
+    from webapp.engines.providers import providers
     from webapp.notifications.channels import channels
     from webapp.tasks.kinds import kinds
 
     kinds.add_setting(load().plugins)
-    for info in (*kinds.info(), *channels.info()):
+    for info in (*kinds.info(), *channels.info(), *providers.info()):
         click.echo(f"{info.name:28} {info.origin:20} {info.path:44} {info.error or 'ok'}")
 
 

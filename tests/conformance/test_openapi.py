@@ -159,3 +159,14 @@ def test_its_pages_ask_nobody_else(calm: Site, path: str) -> None:
         assert address.startswith("/"), address
         assert calm.client.get(address).status_code == 200
     assert "/openapi.json" in page.text
+
+
+def test_bodies_of_the_task_apis_have_examples_that_fit() -> None:
+    """M075: what a reader copies from the document is taken as it stands."""
+    bodies = {route.body for route in API if route.path.startswith(("/api/v1/utils/", "/api/v1/agent-service/"))}
+    assert len(bodies) > 5
+    for body in bodies - {None}:
+        examples = body.model_config.get("json_schema_extra", {}).get("examples", [])
+        assert examples, body.__name__
+        for example in examples:
+            body.model_validate(example)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import make_cast
-from tests.drills.harness import until
+from tests.drills.conftest import MODES
+from tests.drills.harness import FULL, until
 from tests.fakes.post_office import PostOffice
 from tests.fakes.receiver import Receiver
 from webapp.deliveries import post, service
@@ -33,9 +35,12 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
         one.close()
 
 
-@pytest.fixture
-def office(make_rt: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch) -> PostOffice:
-    rt = make_rt(BRAINSTEM_ALLOW_HOSTS="127.0.0.1")
+@pytest.fixture(params=MODES)
+def office(
+    request: pytest.FixtureRequest, make_rt: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
+) -> PostOffice:
+    services = {} if request.param == "embedded" else request.getfixturevalue("swept_services").env
+    rt = make_rt(BRAINSTEM_ALLOW_HOSTS="127.0.0.1", **services)
     return PostOffice(rt, make_cast(rt), monkeypatch)
 
 
@@ -237,21 +242,23 @@ def test_f33_many_dead_receivers_leave_room_for_the_others(
 
 
 @pytest.mark.drill
+@pytest.mark.parametrize("mode", MODES if FULL else MODES[:1])
 @pytest.mark.parametrize("point", ["before_told", "after_told", "before_delivery_recorded"])
 def test_f33_killed_between_the_end_and_the_receiver(
-    own: Callable[..., Any], receivers: Callable[[], Receiver], point: str
+    own: Callable[..., Any], receivers: Callable[[], Receiver], tmp_path: Path, point: str, mode: str
 ) -> None:
-    """The whole installation is killed there and started again: told exactly once, or again under the same id."""
-    receiver = receivers()
-    stack = own("embedded", BRAINSTEM_FAILPOINT=f"{point}:kill", BRAINSTEM_ALLOW_HOSTS=receiver.host).start()
+    """What was there at the point is killed and started again: told exactly once, or again under the same id."""
+    receiver, armed = receivers(), tmp_path / "armed"
+    armed.write_text(f"{point}:kill")
+    stack = own(mode, BRAINSTEM_FAILPOINT=f"@{armed}", BRAINSTEM_ALLOW_HOSTS=receiver.host).start()
     stack.post("/api/v1/integration/webhooks/subscribe", {"url": receiver.url, "events": ["task.completed"]})
     task_id = stack.run("steps")
-    died = set(stack.worker_pids())
-    until(lambda: not died & set(stack.worker_pids()), 60, "it was killed")
-    stack.kill_all()
-    del stack.server.env["BRAINSTEM_FAILPOINT"]
+    until(lambda: not armed.exists(), 60, "it was killed")
+    if mode == "embedded":
+        stack.kill_all()
+        stack.start()
+    stack.heal()
     stack.execute("UPDATE deliveries SET lease_until = 1 WHERE status = 'sending'")
-    stack.start()
     until(
         lambda: [row["status"] for row in stack.sql("SELECT status FROM deliveries")] == ["delivered"], 90, "delivered"
     )

@@ -28,6 +28,18 @@ class AgentTaskIn(ApiModel):
 
 
 class AgentTaskBatchIn(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tasks": [
+                        {"title": "What is a hive?", "agent_id": "general"},
+                        {"title": "What is a queen?", "agent_id": "general"},
+                    ]
+                }
+            ]
+        }
+    )
     tasks: list[AgentTaskIn] = Field(min_length=1, max_length=100)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from webapp.core import quotas
 from webapp.core.errors import AppError, NoModel, NotFound
-from webapp.engines import calls, local, rows, servers
+from webapp.engines import calls, local, providers, rows, servers
 from webapp.engines.base import Completion, Engine, EngineInfo, Request
 from webapp.engines.calls import Purpose
 from webapp.engines.local import GGML
@@ -38,6 +38,7 @@ def available(rt: Runtime, *, fresh: bool = False, wait: bool = True) -> list[En
         servers.ask_all(rt, among, fresh=fresh)
     for server in among:
         found += _of_server(rt, server)
+    found += providers.listed(rt)
     return found
 
 
@@ -63,7 +64,7 @@ def _of_server(rt: Runtime, server: Server) -> list[EngineInfo]:
 def engine(rt: Runtime, name: str) -> Engine:
     """The engine `name`; also a bare model name (llama3, tinyllama.gguf) that only one is meant by.
 
-    Raises NoModel (503) for a name that no file and no server answers to.
+    Raises NoModel (503) for a name that no file, no server and no provider answers to.
     """
     family, _, rest = name.partition(":")
     if family == "ggml" and rest in local.files(rt):
@@ -73,6 +74,8 @@ def engine(rt: Runtime, name: str) -> Engine:
         for server in servers.servers(rt):
             if model and server.name == wanted:
                 return OpenAI(rt, model, server)
+    if rest and family in providers.providers.names():
+        return providers.named(rt, family, rest)
     if found := _by_bare_name(rt, name):
         return engine(rt, found)
     raise NoModel(f"There is no model {name[:200]} here.", suggestion=_suggestion(rt))

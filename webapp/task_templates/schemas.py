@@ -42,6 +42,9 @@ class TemplateIn(ApiModel):
 
 
 class TemplatePatch(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "A page in 100 words", "default_config": {"max_length": 100}}]}
+    )
     name: str | None = Field(None, min_length=1, max_length=200)
     task_type: str | None = Field(None, max_length=64)
     description: str | None = Field(None, max_length=2000)
@@ -93,12 +96,22 @@ class PopularQuery(ApiModel):
 class UseIn(ApiModel):
     """`task_config` is laid over the template's defaults, field by field."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"title": "News of today", "task_config": {"urls": ["https://example.org/news"]}}]
+        }
+    )
     title: str = Field("", max_length=300)
     task_config: dict[str, Any] = Field(default_factory=dict)
     priority: Priority = "normal"
 
 
 class CheckIn(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"task_type": "summary", "task_config": {"content": "A text.", "max_length": 50}}]
+        }
+    )
     task_type: str = Field(max_length=64)
     task_config: dict[str, Any] = Field(default_factory=dict)
     template_id: str | None = Field(None, max_length=64)

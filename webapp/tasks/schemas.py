@@ -35,6 +35,9 @@ class AiTaskIn(ApiModel):
 
 
 class AiTaskPatch(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Two pages in 150 words", "priority": "urgent"}]}
+    )
     title: str | None = Field(None, max_length=300)
     task_config: dict[str, Any] | None = None
     priority: Priority | None = None
