@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from jinja2 import Template
 from jinja2.environment import TemplateModule
 from jinja2.runtime import Context
@@ -88,10 +89,11 @@ def create_app(rt: Runtime | None = None) -> Flask:
 
 
 def _around_requests(app: Flask, rt: Runtime) -> None:
-    from webapp.health.metrics import count_request
+    from webapp.health.metrics import count_request, time_request
 
     @app.before_request
     def begin() -> None:
+        g.began = time.perf_counter()
         logs.bind(request_id=guard.request_id())
         # Only uploads may be large; the limit per request is set before anything is read.
         if request.mimetype != "multipart/form-data":
@@ -100,6 +102,8 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = guard.request_id()
+        if request.url_rule is not None and "began" in g:
+            time_request(request.path, time.perf_counter() - g.began)
         if request.url_rule is not None and request.path.startswith(("/api/", "/v1/")):
             count_request(request.method, request.url_rule.rule, response.status_code)
         return response

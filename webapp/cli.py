@@ -1,4 +1,4 @@
-"""`brainstem`: up, worker, scheduler, migrate, config, routes, tasks, ops, plugins, create-admin."""
+"""The `brainstem` command: its processes, its database, its settings; the verbs of the areas are in their cli.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -101,6 +102,72 @@ def migrate(check: bool) -> None:
         sys.exit(0 if done else 1)
     supervisor.ensure_schema(rt)
     click.echo(f"database is at {migrations.current(rt.engine)}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--without-secrets", is_flag=True, help="Leave out secret.key and brainstem.env.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: the manifest.")
+def backup(file: Path, without_secrets: bool, force: bool, as_json: bool) -> None:
+    """Everything into one FILE, while it runs: database, uploads, secrets; no models, no vector index."""
+    from webapp.backup import cli as backups
+
+    rt = _runtime(_existing(load()))
+    try:
+        with _told():
+            backups.backup(rt, file.absolute(), secrets=not without_secrets, force=force, as_json=as_json)
+    finally:
+        rt.close()
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--force", is_flag=True, help="Also where something is: files are set aside, a Postgres schema is replaced."
+)
+def restore(file: Path, force: bool) -> None:
+    """Put the backup FILE into this place (BRAINSTEM_HOME, DATABASE_URL), which must be empty."""
+    from webapp.backup import cli as backups
+
+    settings = load()
+    _logging(settings)
+    with _told():
+        backups.restore(settings, file.absolute(), force=force)
+
+
+@main.command()
+@click.option(
+    "--dry-run", is_flag=True, help="Try it on a copy: what would run, how long, what changes. Changes nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs; with --dry-run.")
+@click.pass_context
+def upgrade(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
+    """Bring the database to this version, as `migrate` does; with --dry-run only try."""
+    from webapp.backup import cli as backups
+
+    if not dry_run:
+        ctx.invoke(migrate, check=False)
+        return
+    rt = _runtime(_existing(load()))
+    try:
+        with _told():
+            sys.exit(backups.try_upgrade(rt, as_json))
+    finally:
+        rt.close()
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(as_json: bool) -> None:
+    """Look at everything this installation stands on; what is wrong comes with its mend. Exit code 1 if something is bad."""
+    from webapp.operations import cli as operations_cli
+
+    rt = _runtime(_existing(load()))
+    try:
+        sys.exit(operations_cli.examine(rt, as_json))
+    finally:
+        rt.close()
 
 
 @main.command()
@@ -237,6 +304,21 @@ def _shown(settings: Settings, name: str, secret: bool) -> str:
     if secret:
         return "(set)" if value else "(empty)"
     return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _existing(settings: Settings) -> Settings:
+    """For what only looks: it must not make an installation by looking."""
+    from webapp.runtime import database_url
+
+    if database_url(settings).startswith("sqlite") and not settings.home_dir.exists():
+        raise SettingsError(f"there is nothing in {settings.home_dir} yet; `brainstem up` makes it")
+    return settings
+
+
+def _logging(settings: Settings) -> None:
+    from webapp.core import logs
+
+    logs.setup(settings.log_level, settings.log_format)
 
 
 def _runtime(settings: Settings) -> Any:

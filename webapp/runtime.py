@@ -92,6 +92,10 @@ def build(settings: Settings) -> Runtime:
     return runtime
 
 
+def database_url(settings: Settings) -> str:
+    return str(settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}")
+
+
 _current: Runtime | None = None
 
 
@@ -112,8 +116,7 @@ def use(rt: Runtime) -> Runtime:
 
 def _embedded(settings: Settings, secret_key: str) -> Runtime:
     settings.home_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    url = settings.database_url or f"sqlite:///{settings.home_dir / 'brainstem.db'}"
-    engine = make_engine(url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
+    engine = make_engine(database_url(settings), pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous)
     broker = MemoryBroker()
     vectors = FolderApart(settings.home_dir / "chroma")
     return Runtime(
@@ -168,6 +171,17 @@ def _ping_redis(url: str) -> None:
     import redis
 
     redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1).ping()
+
+
+def redis_facts(settings: Settings) -> dict[str, Any]:
+    """version, used and most (bytes; 0: no limit), policy (what it does when it is full), time (seconds since 1970)."""
+    import redis
+
+    client = redis.Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+    found: dict[str, Any] = client.info()  # type: ignore[assignment]
+    seconds, micro = client.time()  # type: ignore[misc]
+    return {"version": found["redis_version"], "used": found["used_memory"], "most": found.get("maxmemory") or 0,
+            "policy": found.get("maxmemory_policy", "noeviction"), "time": float(seconds) + float(micro) / 1e6}  # fmt: skip
 
 
 def _trouble(check: Callable[[], Any]) -> str | None:

@@ -182,6 +182,8 @@ OPTIONS: tuple[Option, ...] = (
     _opt("task_limit_seconds", float, 7200.0, "Longest life of a task without a limit of its own (2 hours).",
          check=_at_least(1)),
     _opt("max_crashes", int, 3, "After so many lost workers a task is put aside as a dead letter.", check=_at_least(1)),
+    _opt("unknown_kind_seconds", float, 3600.0, "How long a task whose kind a worker does not know waits for one that does, as"
+         " while an upgrade is under way; then it is a dead letter.", check=_at_least(0)),
     _opt("retention_days", int, 30, "Finished tasks older than this are deleted daily; 0 keeps them.",
          check=_between(0, 36500), live=True),
     _opt("retention_tasks", _csv, (), "Other days for a status or a kind of task, such as failed=90,summary=7; a kind comes"
@@ -192,6 +194,12 @@ OPTIONS: tuple[Option, ...] = (
          check=_between(0, 36500), live=True),
     _opt("retention_logs_days", int, 0, "Logs of finished tasks older than this are deleted daily; 0 keeps them as long as"
          " the task.", check=_between(0, 36500), live=True),
+    _opt("retention_notifications_days", int, 90, "Notifications, deliveries to channels and webhooks with their log, older than"
+         " this are deleted daily, but for what is still to be sent; 0 keeps them.", check=_between(0, 36500), live=True),
+    _opt("retention_searches_days", int, 90, "What people searched for is forgotten after so many days; 0 keeps it.",
+         check=_between(0, 36500), live=True),
+    _opt("retention_audit_days", int, 0, "Entries of the audit log older than this are deleted daily; 0 keeps them.",
+         check=_between(0, 36500), live=True),
     _opt("quota_open_tasks", int, 100, "Tasks of one person that wait or run at a time; 0 is no limit. Administrators have"
          " no quotas unless they are given some.", check=_between(0, 10**9), live=True),
     _opt("quota_tasks_per_day", int, 2000, "Tasks one person may start in a day (UTC); 0 is no limit.",

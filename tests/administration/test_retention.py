@@ -33,7 +33,8 @@ def task(office: Office, days: float, *, status: str = "completed", kind: str = 
 
 
 def night(office: Office) -> dict[str, Any]:
-    for kind in ("maintenance.retention", "maintenance.conversations", "maintenance.files"):
+    for kind in ("maintenance.retention", "maintenance.conversations", "maintenance.files", "maintenance.records",
+                 "maintenance.notifications"):  # fmt: skip
         office.start_kind(kind, {})
     results: dict[str, Any] = {}
     while (done := office.run("maintenance")) is not None:
@@ -139,6 +140,61 @@ def test_uploads_go_with_their_bytes(office: Office) -> None:
     assert (office.count("uploads"), path.exists()) == (1, False)
     office.set(retention_files_days="0")
     assert counted(office)["Uploads"] == 0
+
+
+def test_what_was_told_searched_and_done_goes_after_its_days(office: Office) -> None:
+    from webapp.deliveries.models import Delivery
+    from webapp.knowledge.models import SearchEvent
+    from webapp.notifications.models import Notification
+
+    alice, then = office.cast.alice.id, utcnow() - timedelta(days=40)
+    with office.rt.unit() as db:
+        for number, at in enumerate((then, utcnow())):
+            db.add(SearchEvent(owner_id=alice, query=f"ships {number}", at=at))
+            db.add(AuditEntry(actor="root", via="session", action="test.done", object_kind="x", at=at))
+            db.add(Notification(user_id=alice, key=f"k{number}", event="alert", title="t", created_at=at))
+            for status in ("delivered", "waiting"):
+                db.add(Delivery(owner_id=alice, carrier="channel", target_id="t", event="e", body="{}", key=f"{number}{status}",
+                                status=status, due_at=0.0, created_at=at))  # fmt: skip
+    names = ("What people searched for", "Audit log", "Notifications", "Deliveries with their log")
+    assert [counted(office)[name] for name in names] == [0, 0, 0, 0], "90 days, and the audit log for ever"
+    days = {f"retention_{name}_days": "30" for name in ("searches", "audit", "notifications")}
+    assert [counted(office, days)[name] for name in names] == [1, 1, 1, 1]
+    office.set(**days)
+    night(office)
+    left_over = {name: office.count(name) for name in ("search_events", "notifications", "deliveries")}
+    assert left_over == {"search_events": 1, "notifications": 1, "deliveries": 3}, "what is still to be sent stays"
+    done = [row[0] for row in office.sql("SELECT at FROM audit_entries WHERE action = 'test.done'").rows]
+    assert len(done) == 1
+    office.set(retention_searches_days="0")
+    assert counted(office)["What people searched for"] == 0
+
+
+# What has no end of its own: people's things, which they delete themselves, and the operator's settings.
+KEPT = {"users", "api_keys", "agents", "collections", "collection_shares", "sources", "documents", "document_versions", "chunks",
+        "chunk_drafts", "citations", "conversations", "messages", "feedback", "crawls", "crawl_urls", "omeruta_chats", "task_templates",
+        "saved_views", "schedules", "queue_pauses", "leases", "stored_settings", "quota_grants", "model_servers", "model_defaults",
+        "notification_channels", "notification_rules", "webhook_endpoints", "inbound_hooks"}  # fmt: skip
+# What goes by itself, and by what.
+SWEPT = {
+    "tasks": "retention_days", "task_events": "retention_logs_days", "dead_letters": "tasks", "task_shares": "tasks",
+    "uploads": "retention_files_days", "model_calls": "retention_days", "search_events": "retention_searches_days",
+    "notifications": "retention_notifications_days", "deliveries": "retention_notifications_days",
+    "delivery_attempts": "deliveries", "audit_entries": "retention_audit_days", "inbound_receipts": "a day",
+    "idempotency_keys": "a day", "removed_tasks": "a day", "workers": "an hour", "task_notices": "once told",
+    "task_watches": "once told", "login_sessions": "30 days after their end", "refresh_tokens": "login_sessions",
+    "vector_removals": "once done",
+}  # fmt: skip
+
+
+def test_every_table_has_an_end_or_a_reason() -> None:
+    """Who adds a table says whether it grows for ever."""
+    from webapp.core import migrate
+    from webapp.settings import BY_NAME
+
+    assert set(migrate.metadata().tables) == KEPT | set(SWEPT)
+    assert not KEPT & set(SWEPT)
+    assert {name for name in SWEPT.values() if name.startswith("retention_")} <= set(BY_NAME)
 
 
 # -- the settings ----------------------------------------------------------------------------------------------------

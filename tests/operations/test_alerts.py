@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import free_port, make_cast
-from tests.operations.conftest import Room
+from tests.operations.conftest import Browser, Room
 from webapp.operations import service
 from webapp.operations.kind import NAME
 from webapp.runtime import Runtime
@@ -80,7 +81,7 @@ def fail_for_good(room: Room) -> None:
 
 
 def test_a_task_that_failed_for_good_is_told_once(told: Room, hook: Webhook) -> None:
-    assert minute(told) == {"told": [], "here": [], "sent": 0, "problem": ""}
+    assert minute(told) == {"told": [], "here": [], "sent": 0, "problem": "", "outages": {}, "since": {}}
     fail_for_good(told)
     assert minute(told)["sent"] == 1
     assert minute(told)["sent"] == 0
@@ -100,7 +101,99 @@ def test_what_is_bad_is_told_once_while_it_lasts_and_again_when_it_comes_back(to
     minute(told)
     told.sql("UPDATE workers SET queues = 'interactive,inference,crawling,workflows,maintenance'")
     minute(told)
-    assert hook.titles == [["No worker for embedding"]] * 2
+    assert hook.titles == [["No worker for embedding"], ["Over: No worker for embedding"], ["No worker for embedding"]]
+    assert hook.heard[1]["alerts"][0]["level"] == "ok"
+    assert "It lasted" in hook.heard[1]["text"]
+
+
+ALL = "interactive,inference,crawling,embedding,workflows,maintenance"
+
+
+def inbox(room: Room) -> list[tuple[str, str]]:
+    """(level, title) of what root's centre holds, oldest first."""
+    from webapp.notifications import service as notifications
+
+    return [(one.level, one.title) for one in room.ask(notifications.list_).items][::-1]
+
+
+def outage(room: Room, key: str) -> service.Alert | None:
+    return next((one for one in room.ask(service.alerts) if one.key == key), None)
+
+
+def test_administrators_hear_of_an_outage_once_and_of_its_end(told: Room) -> None:
+    """A worker that died, a queue that waits too long: one line when it begins, one when it is over, none between."""
+    told.add_worker("dead", role="crawling", queues="crawling", age=100.0)
+    task_id = told.start(told.cast.alice, kind="test.crawl")
+    told.sql(f"UPDATE tasks SET updated_at = '2020-01-01 00:00:00' WHERE id = '{task_id}'")
+    for _ in range(3):
+        minute(told)
+    begun = inbox(told)
+    assert sorted(level for level, _ in begun) == ["bad", "warn"]
+    assert begun[0][1].startswith("1 task waits on crawling")
+    assert begun[1] == ("warn", "1 worker lost")
+    told.add_worker("next", role="crawling", queues="crawling")
+    told.sql(f"UPDATE tasks SET status = 'cancelled', finished_at = '2026-01-01 00:00:00' WHERE id = '{task_id}'")
+    for _ in range(3):
+        minute(told)
+    assert [level for level, _ in inbox(told)[2:]] == ["ok", "ok"]
+    assert all(title.startswith("Over: ") for _, title in inbox(told)[2:])
+
+
+def test_the_page_says_since_when(told: Room) -> None:
+    """What has no beginning of its own has that of the check which first saw it, also while its numbers change."""
+    told.sql("UPDATE workers SET queues = 'interactive,inference,crawling,workflows,maintenance'")
+    assert outage(told, "no-worker:embedding").since is None  # type: ignore[union-attr]
+    first = minute(told)["since"]["no-worker:embedding"]
+    told.start_kind("knowledge.embed_pending", {})
+    assert minute(told)["since"]["no-worker:embedding"] == first
+    found = outage(told, "no-worker:embedding")
+    assert found is not None
+    assert found.since is not None
+    assert found.title + ", for " in found.sentence
+    told.sql(f"UPDATE workers SET queues = '{ALL}'")
+    assert "no-worker:embedding" not in minute(told)["since"]
+
+
+def test_an_end_that_did_not_arrive_is_sent_again(told: Room, hook: Webhook) -> None:
+    told.sql("UPDATE workers SET queues = 'interactive,inference,crawling,workflows,maintenance'")
+    minute(told)
+    told.sql(f"UPDATE workers SET queues = '{ALL}'")
+    hook.status = 500
+    assert minute(told)["problem"]
+    hook.status = 204
+    minute(told)
+    minute(told)
+    assert hook.titles == [["No worker for embedding"], ["Over: No worker for embedding"]]
+    assert [level for level, _ in inbox(told)] == ["bad", "ok"], "administrators do not wait for the webhook"
+
+
+@pytest.mark.parametrize(("free", "level"), [(10**8, "bad"), (10**9, "warn"), (10**11, None)])
+def test_a_disk_that_fills_up_is_told(
+    told: Room, monkeypatch: pytest.MonkeyPatch, free: int, level: str | None
+) -> None:
+    module = importlib.import_module("webapp.operations.service.overview")
+    monkeypatch.setattr(module, "disk_space", lambda rt: (free, 10**12))
+    minute(told)
+    found = outage(told, "disk")
+    assert (found.level if found else None) == level
+    assert [one for one, _ in inbox(told)] == ([level] if level else [])
+
+
+def test_the_sentence_on_top(site_room: Room, root: Browser) -> None:
+    """All is well, or what is wrong, since when and what to do; the rest stands below."""
+    site_room.add_worker("one", queues=ALL)
+    page = root.get("/monitor/").get_data(as_text=True)
+    assert "All is well: every queue is served" in page
+    assert "ops-state tone-ok" in page
+    site_room.sql("UPDATE workers SET beat_at = beat_at - 600")
+    page = root.get("/monitor/").get_data(as_text=True)
+    assert "All is well" not in page
+    state = page[page.index('id="ops-state"') :][:1200]
+    assert "No worker runs" in state
+    assert "since" in state
+    assert "10 min ago" in state
+    assert "Start Brainstem again" in state
+    assert root.get("/monitor/workers").get_data(as_text=True).count('id="ops-state"') == 0
 
 
 @pytest.mark.parametrize("status", [500, 302, 404])

@@ -88,6 +88,9 @@ class RetentionIn(ApiModel):
     retention_conversations_days: Days | None = None
     retention_files_days: Days | None = None
     retention_logs_days: Days | None = None
+    retention_notifications_days: Days | None = None
+    retention_searches_days: Days | None = None
+    retention_audit_days: Days | None = None
 
     def wanted(self) -> dict[str, str | None]:
         given = self.model_dump(exclude_unset=True)
@@ -122,6 +125,9 @@ class RetentionForm(ApiModel):
     retention_conversations_days: Annotated[str, Field(max_length=10)] = ""
     retention_files_days: Annotated[str, Field(max_length=10)] = ""
     retention_logs_days: Annotated[str, Field(max_length=10)] = ""
+    retention_notifications_days: Annotated[str, Field(max_length=10)] = ""
+    retention_searches_days: Annotated[str, Field(max_length=10)] = ""
+    retention_audit_days: Annotated[str, Field(max_length=10)] = ""
     seen: Annotated[str, Field(max_length=200)] = ""  # what would go, as it was shown
 
     def wanted(self) -> dict[str, str]:

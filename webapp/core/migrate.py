@@ -80,6 +80,14 @@ def head() -> str:
     return str(ScriptDirectory.from_config(config()).get_current_head())
 
 
+def revisions() -> list[str]:
+    """Every revision this program knows, the oldest first."""
+    _load()
+    from alembic.script import ScriptDirectory
+
+    return [step.revision for step in ScriptDirectory.from_config(config()).walk_revisions()][::-1]
+
+
 def differences(engine: Engine) -> list[Any]:
     """What models say and the database lacks, or the other way round; empty when they agree."""
     _load()

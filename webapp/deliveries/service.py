@@ -36,7 +36,6 @@ LATER = 0.1  # up to this share of a pause is added to it
 LEASE = 90.0  # seconds after which whoever was sending is taken for dead; an attempt takes 20
 AFTER_MOST = 86_400.0  # a receiver may ask for a day of peace, not for more
 LOOK_AT = 200  # open rows that one look for work reads
-KEEP_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,18 @@ def cancel_all(db: Session, target_id: str) -> int:
     return int(db.execute(gone.values(status="cancelled", finished_at=utcnow())).rowcount)  # type: ignore[attr-defined]
 
 
-def forget(db: Session, days: int = KEEP_DAYS) -> int:
-    """Delete what was over long ago."""
-    old = delete(Delivery).where(Delivery.created_at < utcnow() - timedelta(days=days), Delivery.status.not_in(OPEN))
-    return int(db.execute(old).rowcount)  # type: ignore[attr-defined]
+def _old(days: int) -> ColumnElement[bool]:
+    return and_(Delivery.created_at < utcnow() - timedelta(days=days), Delivery.status.not_in(OPEN))
+
+
+def count_older(db: Session, days: int) -> int:
+    """How many `forget` would delete now; 0 days keep all."""
+    return int(db.scalar(select(func.count()).where(_old(days))) or 0) if days else 0
+
+
+def forget(db: Session, days: int) -> int:
+    """Delete what was over long ago, with the log of its attempts; 0 days keep all."""
+    return int(db.execute(delete(Delivery).where(_old(days))).rowcount) if days else 0  # type: ignore[attr-defined]
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------

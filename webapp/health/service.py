@@ -67,11 +67,17 @@ def _from_database(rt: Runtime) -> dict[str, Any]:
     return {"workers": workers, "queues": {"ok": True, "waiting": waiting, "unfinished": running}}
 
 
-def _disk(rt: Runtime) -> dict[str, Any]:
+def disk_space(rt: Runtime) -> tuple[int, int]:
+    """(free, whole) bytes where this installation keeps its data."""
     folder = rt.settings.home_dir
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    found = shutil.disk_usage(folder)
+    return found.free, found.total
+
+
+def _disk(rt: Runtime) -> dict[str, Any]:
+    free, _ = disk_space(rt)
     if free < LOW_DISK:
         return {"ok": False, "error": f"only {free // 2**20} MB free", "free_mb": free // 2**20}
     return {"ok": True, "free_mb": free // 2**20}

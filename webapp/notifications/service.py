@@ -32,7 +32,6 @@ CARRIER = "channel"
 INAPP, EMAIL = "inapp", "email"  # channels everybody has: the centre, and the account's address where mail is set up
 MAIL_TARGET = "mail:"  # + user id: deliveries to the account's address
 MOST = 10  # channels of one person
-KEEP = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -139,9 +138,16 @@ def remove_read(ctx: Ctx) -> int:
     return int(ctx.db.execute(mine).rowcount)  # type: ignore[attr-defined]
 
 
-def forget(db: Session) -> int:
-    """Delete what nobody will look for any more."""
-    return int(db.execute(delete(Notification).where(Notification.created_at < utcnow() - KEEP)).rowcount)  # type: ignore[attr-defined]
+def count_older(db: Session, days: int) -> int:
+    """How many `forget` would delete now; 0 days keep all."""
+    old = Notification.created_at < utcnow() - timedelta(days=days)
+    return int(db.scalar(select(func.count()).where(old)) or 0) if days else 0
+
+
+def forget(db: Session, days: int) -> int:
+    """Delete what nobody will look for any more; 0 days keep all."""
+    old = delete(Notification).where(Notification.created_at < utcnow() - timedelta(days=days))
+    return int(db.execute(old).rowcount) if days else 0  # type: ignore[attr-defined]
 
 
 def _get(ctx: Ctx, notification_id: str) -> Notification:

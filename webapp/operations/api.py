@@ -2,6 +2,7 @@
 
 Ours, under /api/v1/operations:
   /alerts, /running                        what needs a person; what runs and what seems stuck
+  /doctor                                  what this installation stands on, each with its mend
   /queues, .../{name}/pause|resume         what waits, how long, how fast
   /workers                                 processes that run tasks
   /dead-letters, .../{id}, .../bulk        look, try again, throw away
@@ -27,6 +28,7 @@ from webapp.operations.schemas import (
     AuditPage,
     AuditQuery,
     DeadLetterOut,
+    DoctorOut,
     LetterBulkIn,
     LetterDetail,
     LetterOut,
@@ -62,6 +64,13 @@ agent_service = Api("agent_service", "/api/v1/agent-service", tag="Agent service
 def list_alerts(ctx: Ctx) -> Any:
     """What needs a person, the worst first; empty when all is well."""
     return [AlertOut.model_validate(row) for row in service.alerts(ctx)]
+
+
+@operations.get("/doctor", auth=ADMIN, returns=DoctorOut)
+def get_doctor(ctx: Ctx) -> Any:
+    """Everything this installation stands on, looked at now; takes up to twelve seconds when something does not answer."""
+    checks = service.examination(ctx)
+    return {"level": service.worst(checks), "checks": [vars(one) for one in checks]}
 
 
 @operations.get("/queues", auth=ADMIN, returns=list[QueueOut])

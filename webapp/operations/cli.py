@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from webapp.core.context import Ctx
+from webapp.runtime import Runtime
 
 Unit = Callable[..., AbstractContextManager[Ctx]]
 
@@ -21,6 +22,21 @@ def ops() -> None:
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def examine(rt: Runtime, as_json: bool) -> int:
+    """`brainstem doctor`: it asks for no migrated database, so it is no verb of a unit. The exit code."""
+    from webapp.operations.service import doctor
+
+    checks = doctor.examine(rt)
+    if as_json:
+        click.echo(json.dumps({"level": doctor.worst(checks), "checks": [asdict(one) for one in checks]}, indent=2))
+    for one in () if as_json else checks:
+        tone = {"ok": "green", "warn": "yellow", "bad": "red"}[one.level]
+        click.echo(f"{click.style(f'{one.level:5}', fg=tone)} {one.name:10} {one.text}")
+        if one.mend:
+            click.echo(f"{'':17}-> {one.mend}")
+    return 1 if doctor.worst(checks) == doctor.BAD else 0
 
 
 @ops.command()

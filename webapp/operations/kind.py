@@ -1,15 +1,16 @@
 """An alert goes out for what is bad (003:313): every minute as a hidden task kind, to the log, to a webhook, and to each
 administrator as their rules for notifications say.
 
-What is told is told once while it lasts, and again when it comes back. What was told stands in the result of the last
-run; a webhook that does not answer is asked again a minute later, with all it has missed.
+What is told is told once while it lasts, once more when it is over, and again when it comes back. What was told stands
+in the result of the last run; a webhook that does not answer is asked again a minute later, with all it has missed.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from webapp.core.context import SYSTEM, Ctx
 from webapp.core.db import iso, utcnow
 from webapp.core.errors import AppError
 from webapp.notifications import service as notifications
+from webapp.operations.service.base import words
 from webapp.runtime import Runtime
 from webapp.settings import Settings
 from webapp.tasks.kinds import TaskKind
@@ -36,20 +38,48 @@ class NoParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+@dataclass(frozen=True)
+class Before:
+    """What the last run left. told: keys the webhook has heard of; here: those administrators have.
+    outages: key -> what was wrong and since when, of those whose end is still to be told."""
+
+    told: set[str]
+    here: set[str]
+    outages: dict[str, dict[str, str]]
+
+
 def send(run: TaskRun) -> dict[str, Any]:
-    """Tell what is new since the last run. Returns {told: keys that need no telling, here: the same of administrators,
-    who do not wait for a webhook that is away; sent, problem}."""
-    told, here, lasting = _before_and_now(run.rt, run.id)
-    keys = sorted(one["key"] for one in lasting)
-    _tell_administrators(run, [one for one in lasting if one["key"] not in here])
-    news = [one for one in lasting if one["key"] not in told]
+    """Tell what is new since the last run, and what is over. Administrators do not wait for a webhook that is away.
+
+    Returns {told, here, outages: see Before; since: key -> when what is wrong now began; sent, problem}.
+    """
+    before, outages, letters, since = _look(run.rt, run.id)
+    lasting = [*outages, *letters]
+    now = {one["key"] for one in lasting}
+    _tell_administrators(
+        run, [*(one for one in lasting if one["key"] not in before.here), *_over(before, before.here - now)]
+    )
+    news = [*(one for one in lasting if one["key"] not in before.told), *_over(before, before.told - now)]
     problem = _post(run, news) if news and run.rt.settings.alert_url else ""
+    open_ = {one["key"]: {"title": one["title"], "since": since[one["key"]]} for one in outages}
+    found = {"here": sorted(now), "since": since, "problem": problem}
     if problem:
         run.log(f"The alert could not be sent: {problem}", "error")
-        return {"told": sorted(told), "here": keys, "sent": 0, "problem": problem}
+        return {**found, "told": sorted(before.told), "outages": {**before.outages, **open_}, "sent": 0}
     for one in news:
-        log.error("alert: %s. %s", one["title"], one["text"])
-    return {"told": keys, "here": keys, "sent": len(news), "problem": ""}
+        log.log(logging.INFO if one["level"] == "ok" else logging.ERROR, "alert: %s. %s", one["title"], one["text"])
+    return {**found, "told": sorted(now), "outages": open_, "sent": len(news)}
+
+
+def _over(before: Before, keys: set[str]) -> list[Alert]:
+    """A line for each outage that has ended; a task that failed for good has no end."""
+    found = []
+    for key in sorted(keys & set(before.outages)):
+        was = before.outages[key]
+        lasted = (utcnow() - datetime.fromisoformat(was["since"])).total_seconds()
+        found.append({"key": f"over:{key}", "level": "ok", "title": f"Over: {was['title']}",
+                      "text": f"It lasted {words(lasted)}."})  # fmt: skip
+    return found
 
 
 def _tell_administrators(run: TaskRun, news: list[Alert]) -> None:
@@ -58,24 +88,26 @@ def _tell_administrators(run: TaskRun, news: list[Alert]) -> None:
             notifications.alert(run.rt, db, news, key=run.id)
 
 
-def _before_and_now(rt: Runtime, own_id: str) -> tuple[set[str], set[str], list[Alert]]:
-    """Keys that were told, and those that administrators were told; what is bad now, and the newest dead letters, oldest first."""
+def _look(rt: Runtime, own_id: str) -> tuple[Before, list[Alert], list[Alert], dict[str, str]]:
+    """What was told, what is to be told of what is wrong now, the newest dead letters (oldest first), and since when."""
     from webapp.operations import service
 
     with rt.unit(write=False) as db:
         ctx = Ctx(rt, db, SYSTEM)
         last = service.last_result(ctx, NAME, own_id)
-        bad = [one for one in service.alerts(ctx) if one.level == "bad"]
-        letters = [one for one in service.letters(ctx, limit=MOST).items if one.failed_at > utcnow() - WINDOW]
+        wrong = service.alerts(ctx)
+        fresh = [one for one in service.letters(ctx, limit=MOST).items if one.failed_at > utcnow() - WINDOW]
     told = set(last.get("told", ()))
-    return told, set(last.get("here", told)), [
-        *({"key": one.title, "level": one.level, "title": one.title, "text": one.text} for one in bad),
-        *(
-            {"key": one.id, "level": "bad", "title": f"A task failed for good: {one.kind} on {one.queue}",
-             "text": f"{one.reason}: {one.error[:300]}", "owner": one.owner or ""}
-            for one in reversed(letters)
-        ),
+    before = Before(told, set(last.get("here", told)), last.get("outages") or {})
+    known = last.get("since") or {}
+    since = {one.key: str(known.get(one.key) or iso(one.since or utcnow())) for one in wrong if one.key}
+    outages = [{"key": one.key, "level": one.level, "title": one.title, "text": one.text} for one in wrong if one.told]
+    letters = [
+        {"key": one.id, "level": "bad", "title": f"A task failed for good: {one.kind} on {one.queue}",
+         "text": f"{one.reason}: {one.error[:300]}", "owner": one.owner or ""}
+        for one in reversed(fresh)
     ]  # fmt: skip
+    return before, outages, letters, since
 
 
 def _post(run: TaskRun, news: list[Alert]) -> str:

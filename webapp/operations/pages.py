@@ -119,6 +119,13 @@ def index(ctx: Ctx) -> Any:
     return _live("overview", room=service.overview(ctx, g.look))
 
 
+@pages.get("/monitor/checks", auth=ADMIN)
+def checks(ctx: Ctx) -> Any:
+    """What the doctor says, asked now; it has limits of its own."""
+    found = service.examination(ctx)
+    return render("operations/checks.html", tab="checks", checks=found, worst=service.worst(found), at=utcnow())
+
+
 @looking("/monitor/workers")
 def workers(ctx: Ctx) -> Any:
     return _live("workers", workers=service.workers(ctx), running=service.running(ctx))

@@ -55,10 +55,26 @@ class WorkerOut(ApiModel):
     state: str = Field(description="alive, late or lost.")
 
 
+class CheckOut(ApiModel):
+    name: str = Field(
+        description="database, schema, redis, vectors, disk, clock, models, embedder, queues, scheduler, versions."
+    )
+    level: str = Field(description="ok, warn or bad.")
+    text: str
+    mend: str = Field(description="What to do; empty where nothing is to be done.")
+
+
+class DoctorOut(ApiModel):
+    level: str = Field(description="The worst of all.")
+    checks: list[CheckOut]
+
+
 class AlertOut(ApiModel):
+    key: str = Field(description="The same for as long as the same thing is wrong.")
     level: str = Field(description="bad, warn or info.")
     title: str
-    text: str
+    text: str = Field(description="What it means, and what to do.")
+    since: datetime | None = Field(description="When it began, where that is known.")
 
 
 class RunningOut(ApiModel):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from webapp.tasks.worker import WorkerHost
 
 log = logging.getLogger(__name__)
+UNKNOWN = "This worker does not know its kind; waiting for one that does"
 
 
 def run_next(rt: Runtime, host: WorkerHost, queue: str) -> str | None:
@@ -65,8 +66,10 @@ def _run_and_record(rt: Runtime, run: TaskRun) -> None:
     try:
         kind = kinds.get(run.kind)
     except AppError as exc:
-        _fail(rt, run, exc, retry=False, reason="unknown_kind")
+        if not _left_to_others(rt, run):
+            _fail(rt, run, exc, retry=False, reason="unknown_kind")
         return
+    run.params = kind.with_new_defaults(run.params)
     run.soft_limit = min(run.time_limit, kind.soft_limit or run.time_limit)
     try:
         run.check()
@@ -152,6 +155,24 @@ def park(rt: Runtime, run: TaskRun) -> None:
     if row is not None:
         rt.ring("task", row.id, row.seq, row.owner_id)
         rt.wake(row.queue, row.id)
+
+
+def _left_to_others(rt: Runtime, run: TaskRun) -> bool:
+    """During an upgrade a worker of before meets kinds of later: back to the queue, no attempt charged, for one who knows it.
+
+    Each time for a little longer, at most for a lease. False when it has waited so for long enough: nobody will come.
+    """
+    since, times = store.said(rt, run.id, UNKNOWN)
+    if since >= rt.settings.unknown_kind_seconds:
+        return False
+    sets = {"status": "queued", "message": UNKNOWN, "lease_until": None, "attempt": run.attempt - 1}
+    event = Event("status", UNKNOWN, "warning")
+    row = persist(lambda: _retry_row(rt, run, sets, event, min(rt.settings.lease_seconds, 2.0**times)))
+    if row is not None:
+        log.warning("task %s is of the kind %s, which this worker does not know; left to others", run.id, run.kind)
+        rt.ring("task", row.id, row.seq, row.owner_id)
+        rt.ring("due", row.id)
+    return True
 
 
 def _wait(rt: Runtime, run: TaskRun, why: str) -> None:

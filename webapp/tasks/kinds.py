@@ -71,6 +71,18 @@ class TaskKind:
         """JSON Schema of the parameters, as forms and documentation use it."""
         return self.params.model_json_schema()
 
+    def with_new_defaults(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of a task that a version of before stored: what it did not know yet gets its default."""
+        fields = self.params.model_fields.items()
+        lacking = {name for name, field in fields if name not in params and not field.is_required()}
+        new = {name: self.params.model_fields[name].get_default(call_default_factory=True) for name in lacking}
+        made = (
+            self.params.model_construct(**new).model_dump(mode="json", include=lacking, exclude_none=True)
+            if new
+            else {}
+        )
+        return {**made, **params}
+
     def ways_out(self) -> dict[str, Download]:
         """All its downloads, JSON last."""
         return {**self.downloads, "json": AS_JSON}
@@ -158,6 +170,7 @@ kinds: Registry[TaskKind] = Registry(
         "maintenance.notifications": "webapp.webhooks.kind:FORGET",
         "maintenance.logins": "webapp.identity.kind:PURGE",
         "maintenance.conversations": "webapp.chat.kind:EMPTY",
+        "maintenance.records": "webapp.administration.kind:FORGET",
         "maintenance.files": "webapp.files.kind:CLEAN",
         "models.pull": "webapp.engines.kind:PULL",
         "models.try": "webapp.engines.kind:TRY",

@@ -29,6 +29,7 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("cleanup", "maintenance.retention", "0 * * * *", None, {"only_expired": True}),
     ("logins", "maintenance.logins", "15 4 * * *", None, {}),
     ("uploads", "maintenance.files", "30 4 * * *", None, {}),
+    ("records", "maintenance.records", "40 4 * * *", None, {}),
     ("conversations", "maintenance.conversations", "45 4 * * *", None, {}),
     ("model calls", "maintenance.model_calls", "50 4 * * *", None, {}),
     ("notifications", "maintenance.notifications", "55 4 * * *", None, {}),

@@ -95,6 +95,21 @@ def claim(
     return row
 
 
+def said(rt: Runtime, task_id: str, message: str) -> tuple[float, int]:
+    """(seconds since a task's log said `message` first, how often), of its run now: what came before it was queued again
+    by hand does not count."""
+    sql = (
+        "SELECT min(at) AS first, count(*) AS times FROM task_events WHERE task_id = :id AND message = :message AND seq >"
+        " COALESCE((SELECT max(seq) FROM task_events WHERE task_id = :id AND message = 'Queued again'), 0)"
+    )
+    with rt.engine.connect().execution_options(readonly=True) as connection:
+        first, times = run_sql(connection, sql, {"id": task_id, "message": message}).fetchone()
+    if not times:
+        return 0.0, 0
+    at = datetime.fromisoformat(first) if isinstance(first, str) else first
+    return max(0.0, (utcnow() - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()), int(times)
+
+
 @lru_cache(maxsize=16)
 def _pick(dialect: str, after: bool, careful: bool, not_of: bool) -> str:
     """The task to claim. Owners take turns, so that one who queued thousands costs another no more than one of them.

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from webapp.core import stored
 from webapp.deliveries import service as deliveries
 from webapp.notifications import service as notifications
 from webapp.tasks.kinds import TaskKind
@@ -18,12 +19,12 @@ class NoParams(BaseModel):
 
 
 def _forget(task: TaskRun) -> dict[str, Any]:
-    counts = {}
+    counts, days = {}, stored.value(task.rt, "retention_notifications_days")
     for name, forget in (("notifications", notifications.forget), ("deliveries", deliveries.forget),
-                         ("receipts", inbound.forget)):  # fmt: skip
+                         ("receipts", lambda db, _: inbound.forget(db))):  # fmt: skip
         task.check()
         with task.rt.unit() as db:
-            counts[name] = forget(db)
+            counts[name] = forget(db, days)
     return counts
 
 

@@ -16,14 +16,18 @@ from webapp.core import audit, stored
 from webapp.core.context import Ctx
 from webapp.core.errors import Forbidden
 from webapp.core.stored import Shown
+from webapp.deliveries import service as deliveries
 from webapp.files import service as files
+from webapp.knowledge.service import search
+from webapp.notifications import service as notifications
 from webapp.settings import BY_NAME
 from webapp.tasks import housekeeping
 from webapp.tasks import service as tasks
 
 SETTINGS = ("retention_days", "retention_tasks", "retention_conversations_days", "retention_files_days",
-            "retention_logs_days")  # fmt: skip
-SWEEPS = ("maintenance.retention", "maintenance.conversations", "maintenance.files")
+            "retention_logs_days", "retention_notifications_days", "retention_searches_days", "retention_audit_days")  # fmt: skip
+SWEEPS = ("maintenance.retention", "maintenance.conversations", "maintenance.files", "maintenance.records",
+          "maintenance.notifications")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Going:
 
 
 def shown(ctx: Ctx) -> list[Shown]:
-    """The five settings with their origin."""
+    """The settings with their origin."""
     _admin(ctx)
     return [stored.shown(ctx, BY_NAME[name]) for name in SETTINGS]
 
@@ -66,6 +70,13 @@ def _going(ctx: Ctx, values: dict[str, Any]) -> list[Going]:
     )
     uploads = values["retention_files_days"]
     found.append(Going("Uploads", uploads, files.count_older(ctx.db, uploads), "files"))
+    told = values["retention_notifications_days"]
+    found.append(Going("Notifications", told, notifications.count_older(ctx.db, told), "notifications"))
+    found.append(Going("Deliveries with their log", told, deliveries.count_older(ctx.db, told), "deliveries"))
+    searched = values["retention_searches_days"]
+    found.append(Going("What people searched for", searched, search.count_older(ctx.db, searched), "searches"))
+    audited = values["retention_audit_days"]
+    found.append(Going("Audit log", audited, audit.count_older(ctx.db, audited), "entries"))
     return found
 
 

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from webapp.core.context import Ctx
@@ -400,3 +400,17 @@ def recent(ctx: Ctx, limit: int = 8) -> list[str]:
     mine = SearchEvent.owner_id == ctx.user.id if ctx.user.id else SearchEvent.owner_id.is_(None)
     stmt = select(SearchEvent.query).where(mine, SearchEvent.via == "page").order_by(SearchEvent.id.desc())
     return list(dict.fromkeys(ctx.db.scalars(stmt.limit(limit * 5))))[:limit]
+
+
+def count_older(db: Session, days: int) -> int:
+    """How many searches `forget` would delete now; 0 days keep all."""
+    return (
+        int(db.scalar(select(func.count()).where(SearchEvent.at < utcnow() - timedelta(days=days))) or 0) if days else 0
+    )
+
+
+def forget(db: Session, days: int) -> int:
+    """Delete what people searched for so many days ago."""
+    if not days:
+        return 0
+    return int(db.execute(delete(SearchEvent).where(SearchEvent.at < utcnow() - timedelta(days=days))).rowcount)  # type: ignore[attr-defined]

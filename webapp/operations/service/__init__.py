@@ -5,6 +5,8 @@ transaction. No list asks the database more often the longer it is.
 """
 
 from webapp.operations.service.audit_log import audit_log
+from webapp.operations.service.doctor import Check, worst
+from webapp.operations.service.doctor import doctor as examination
 from webapp.operations.service.everyone import OwnedTask, TaskFile, all_tasks, any_task, bulk_tasks, status_counts
 from webapp.operations.service.letters import (
     LetterRow,
@@ -36,10 +38,10 @@ from webapp.operations.service.tables import TableInfo, TableRows, table_rows, t
 from webapp.operations.service.workers import WorkerRow, workers
 
 __all__ = [
-    "Alert", "KindMetrics", "LetterRow", "Look", "Metrics", "Overview", "OwnedTask", "QueueRow", "RunningRow",
+    "Alert", "Check", "KindMetrics", "LetterRow", "Look", "Metrics", "Overview", "OwnedTask", "QueueRow", "RunningRow",
     "ScheduleRow", "TableInfo", "TableRows", "TaskFile", "WorkerRow", "agent_performance", "alerts", "all_tasks", "any_task", "audit_log",
-    "bulk_tasks", "edit_schedule", "last_result", "letter", "letters", "letters_from", "look", "metrics", "open_letters", "overview", "pause_queue",
+    "bulk_tasks", "edit_schedule", "examination", "last_result", "letter", "letters", "letters_from", "look", "metrics", "open_letters", "overview", "pause_queue",
     "pause_schedule", "purge", "purge_many", "queues", "requeue", "requeue_many", "resume_queue", "resume_schedule",
     "run_schedule", "running", "schedule", "schedules", "server_alerts", "status_counts", "table_rows", "tables",
-    "upcoming", "workers",
+    "upcoming", "workers", "worst",
 ]  # fmt: skip
