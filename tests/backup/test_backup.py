@@ -300,7 +300,11 @@ def test_a_file_that_was_cut_off(good: Path, make_place: Callable[[bool], Place]
         service.restore(make_place(False).settings, good)
 
 
-@pytest.mark.parametrize("data", [b"", b"not a backup", gzip.compress(b"not a tar"), os.urandom(5000)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a backup", gzip.compress(b"not a tar", mtime=0), os.urandom(5000)],
+    ids=["empty", "text", "no tar", "noise"],
+)
 def test_what_is_no_backup(good: Path, make_place: Callable[[bool], Place], data: bytes) -> None:
     good.write_bytes(data)
     with pytest.raises(AppError):

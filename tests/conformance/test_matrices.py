@@ -32,6 +32,7 @@ NONE = "018f0000-0000-7000-8000-000000000000"  # an id that nobody has
 SHARED = {
     "name": "a queue, a quota, a schedule of the program, a file of the documentation", "fmt": "a format",
     "model_name": "models are everybody's", "model": "models are everybody's", "plugin": "a kind of channel",
+    "what": "an example of the first page",
     "table": "for administrators", "server_id": "for administrators",
     "token": "the token is the lock", "answer": "behind a token", "number": "behind a message or a token",
     "id": "checked as document_id below",
