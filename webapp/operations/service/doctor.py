@@ -247,7 +247,7 @@ def _clock(whose: str, read: Callable[[], float]) -> Check:
     off = theirs - (before + took / 2)
     doubt = took / 2
     if abs(off) <= OFF + doubt:
-        return Check("clock", OK, f"{whose} agrees with this machine's ({off:+.2f} s)")
+        return Check("clock", OK, f"{whose} agrees with this machine's ({round(off, 2) + 0:+.2f} s)")
     return Check("clock", BAD if abs(off) > FAR_OFF else WARN, f"{whose} is {abs(off):.0f} s {'before' if off > 0 else 'behind'} this machine's",
                  "Let every machine follow the same time server (chrony, systemd-timesyncd). Leases go by the database's clock,"
                  " tokens and what people see by this machine's.")  # fmt: skip
