@@ -25,7 +25,7 @@ def _still_the_same(page: Any) -> None:
 def test_paste_summarise_watch_and_check_a_sentence(tab: Watched) -> None:
     page = tab.open("/")
     page.get_by_role("textbox", name="Text or links").fill(TEXT)
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     page.wait_for_url("**/tasks/*")
     _no_reload(page)
     expect(page.locator(STATUS)).to_have_attribute("data-status", "completed")
@@ -64,7 +64,7 @@ def test_upload_a_file(tab: Watched, tmp_path: Path) -> None:
     page = tab.open("/")
     page.locator('input[type="file"]').set_input_files(path)
     expect(page.locator("[data-drop-text]")).to_contain_text("harbour.md")
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     page.wait_for_url("**/tasks/*")
     expect(page.locator(STATUS)).to_have_attribute("data-status", "completed")
     expect(page.locator(".source-title").first).to_contain_text(re.compile("harbour", re.IGNORECASE))
@@ -73,10 +73,10 @@ def test_upload_a_file(tab: Watched, tmp_path: Path) -> None:
 def test_mistakes_keep_the_input(tab: Watched, tmp_path: Path) -> None:
     tab.allowed.append(r"status of 4(22|00)")  # the browser says so itself
     page = tab.open("/")
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     expect(page.locator("#start-error")).to_be_visible()
     page.get_by_role("textbox", name="Text or links").fill("http://169.254.169.254/latest/meta-data")
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     expect(page.locator(".field-error:not([hidden])").first).to_be_visible()
     expect(page.locator('textarea[name="urls"], textarea[name="content"]').locator("visible=true")).to_have_value(
         "http://169.254.169.254/latest/meta-data"

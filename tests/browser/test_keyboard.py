@@ -120,7 +120,7 @@ def test_ask_a_question_and_open_a_citation(hands: Hands, lantern: str) -> None:
 def test_start_a_summary_and_check_a_sentence(hands: Hands) -> None:
     page = hands.open("/").page
     hands.into_the_page().to(page.get_by_role("textbox", name="Text or links")).type(TEXT.replace("\n", " "))
-    hands.to(page.get_by_role("button", name="Summarise")).press("Enter")
+    hands.to(page.get_by_role("button", name="Summarise", exact=True)).press("Enter")
     page.wait_for_url("**/tasks/*")
     expect(page.locator(STATUS)).to_have_attribute("data-status", "completed")
     cite = page.locator(".prose a.cite").first

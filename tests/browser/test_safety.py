@@ -54,7 +54,7 @@ def test_stored_scripts_never_run(tab: Watched, tmp_path: Path, start: Callable[
         {"name": name, "mimeType": "text/plain", "buffer": TEXT.encode()}
     )
     _unharmed(page)
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     page.wait_for_url("**/tasks/*")
     expect(page.locator(STATUS)).to_have_attribute("data-status", "completed")
     _unharmed(page)
@@ -147,7 +147,7 @@ def test_register_sign_in_and_out_and_keys(make_tab: Callable[..., Watched], loc
     assert requests.get(url, headers={"X-API-Key": key}, timeout=10).status_code == 401
     tab.open("/")
     page.get_by_role("textbox", name="Text or links").fill(TEXT)
-    page.get_by_role("button", name="Summarise").click()
+    page.get_by_role("button", name="Summarise", exact=True).click()
     page.wait_for_url("**/tasks/*")
     expect(page.locator(STATUS)).to_have_attribute("data-status", "completed")  # the socket takes the cookie
     page.get_by_role("button", name="Sign out").click()

@@ -236,7 +236,7 @@ def test_f33_many_dead_receivers_leave_room_for_the_others(
     started = time.monotonic()
     office.run("maintenance")
     assert len(came) == 10
-    assert max(came) - started < 1.0, [at - started for at in came]
+    assert max(came) - started < 5.0, [at - started for at in came]
     hold.set()
     print(f"F33 16 hanging receivers: 10 deliveries to a healthy one took {max(came) - started:.2f} s")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -171,10 +172,12 @@ def test_a_wrong_password_is_not_told_to_anybody(make_office: Callable[..., Post
 def test_a_mail_server_that_is_away_is_tried_again(make_office: Callable[..., PostOffice]) -> None:
     with MailServer() as server:
         env = smtp(server, BRAINSTEM_SMTP_TLS="none")
-    office = make_office(**env)
-    with office.as_(office.cast.alice) as ctx:
-        service.test_channel(ctx, "email")
-    office.send()
+    with socket.socket() as held:  # bound and deaf, so that no other test's server gets the number
+        held.bind(("127.0.0.1", 0))
+        office = make_office(**env | {"BRAINSTEM_SMTP_PORT": str(held.getsockname()[1])})
+        with office.as_(office.cast.alice) as ctx:
+            service.test_channel(ctx, "email")
+        office.send()
     assert office.deliveries()[0].status == "waiting"
     assert office.deliveries()[0].attempts == 1
 

@@ -213,7 +213,8 @@ def unshare_conversation(ctx: Ctx, conversation_id: str) -> None:
     service.unshare(ctx, conversation_id)
 
 
-@conversations.get("/<conversation_id>/export", auth=READ, query=ExportQuery, errors=(404,))
+@conversations.get("/<conversation_id>/export", auth=READ, query=ExportQuery, errors=(404,),
+                   extra={"mimetype": ("application/json", "text/markdown")})  # fmt: skip
 def export_conversation(ctx: Ctx, conversation_id: str, query: ExportQuery) -> Any:
     """A download: the whole tree as JSON, or the shown branch as Markdown."""
     return views.exported(ctx, service.get(ctx, conversation_id), query.format)

@@ -55,7 +55,7 @@ class WorkerOut(ApiModel):
     state: str = Field(description="alive, late or lost.")
 
 
-class CheckOut(ApiModel):
+class DoctorCheckOut(ApiModel):
     name: str = Field(
         description="database, schema, redis, vectors, disk, clock, models, embedder, queues, scheduler, versions."
     )
@@ -66,7 +66,7 @@ class CheckOut(ApiModel):
 
 class DoctorOut(ApiModel):
     level: str = Field(description="The worst of all.")
-    checks: list[CheckOut]
+    checks: list[DoctorCheckOut]
 
 
 class AlertOut(ApiModel):

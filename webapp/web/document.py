@@ -82,9 +82,9 @@ def _response_model(options: _Options, name: str) -> Any:
             return type(f"{item.__name__}List", (RootModel[list[item]],), {})  # type: ignore[valid-type]
     if options.stream:
         return {"description": "OK", "content": {"text/event-stream": {"schema": AN_EVENT}}}
-    kind = options.extra.get("mimetype", "application/json")
-    schema = {"type": "object" if kind == "application/json" else "string"}
-    return {"description": "OK", "content": {kind: {"schema": schema}}}
+    kinds = options.extra.get("mimetype", "application/json")
+    return {"description": "OK", "content": {kind: {"schema": {"type": "object" if kind == "application/json" else "string"}}
+                                             for kind in ([kinds] if isinstance(kinds, str) else kinds)}}  # fmt: skip
 
 
 def first_line(text: str | None) -> str | None:
