@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, inspect
+from sqlalchemy import URL, Connection, Engine, inspect
 
 from webapp.core.db import make_engine
 from webapp.core.errors import Unavailable
@@ -68,6 +68,12 @@ def _count(connection: Any, table: str) -> int:
     return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])
 
 
+def count(connection: Connection, table: str) -> int:
+    """Rows of a table whose name may come out of a backup's manifest."""
+    name = table.replace('"', '""')
+    return int(connection.exec_driver_sql(f'SELECT count(*) FROM "{name}"').scalar() or 0)
+
+
 def _is_index(name: str) -> bool:
     """Tables that follow from others."""
     return name.startswith(("sqlite_", "chunk_fts"))
@@ -94,9 +100,7 @@ def _copy_postgres(engine: Engine, to: Path) -> Copied:
         snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar()
         server = str(connection.exec_driver_sql("SHOW server_version").scalar())
         tables = [name for name in sorted(inspect(connection).get_table_names()) if not _is_index(name)]
-        rows = {
-            name: int(connection.exec_driver_sql(f'SELECT count(*) FROM "{name}"').scalar() or 0) for name in tables
-        }
+        rows = {name: count(connection, name) for name in tables}
         has = set(tables)
         revision = (
             connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

@@ -28,6 +28,7 @@ from webapp.core import migrate
 from webapp.core.context import SYSTEM, Ctx
 from webapp.core.db import NOW_SQL, iso, make_engine, utcnow
 from webapp.core.errors import BadRequest, Conflict
+from webapp.health.service import lost_after
 from webapp.runtime import Runtime
 from webapp.settings import Settings
 
@@ -118,7 +119,7 @@ def restore(settings: Settings, path: Path, *, force: bool = False, say: Say = l
             if there and not force:
                 raise Conflict(f"this place is not empty: {', '.join(there)}",
                                suggestion="Restore into an empty place, or with --force.")  # fmt: skip
-            _nobody_works(engine)
+            _nobody_works(settings, engine)
             say(f"unpacking {path}")
             manifest = archive.unpack(path, Path(scratch))
             _check(manifest, engine, Path(scratch))
@@ -162,13 +163,14 @@ def _what_is_there(settings: Settings, engine: Engine) -> list[str]:
     return found
 
 
-def _nobody_works(engine: Engine) -> None:
+def _nobody_works(settings: Settings, engine: Engine) -> None:
     """In a deployment: workers that still beat would write into what is put back."""
     if engine.dialect.name == "sqlite" or not inspect(engine).has_table("workers"):
         return
     with engine.connect() as connection:
         alive = connection.execute(
-            text(f"SELECT count(*) FROM workers WHERE beat_at > {NOW_SQL['postgresql']} - 35")
+            text(f"SELECT count(*) FROM workers WHERE beat_at > {NOW_SQL['postgresql']} - :silent"),
+            {"silent": lost_after(settings)},
         ).scalar()
     if alive:
         raise Conflict(f"{alive} worker processes still run here: stop every process of Brainstem first")
@@ -241,7 +243,7 @@ def _aside(path: Path, aside: Path | None) -> None:
 def _compare_rows(engine: Engine, manifest: dict[str, Any]) -> None:
     with engine.connect().execution_options(readonly=True) as connection:
         for table, wanted in manifest["database"]["rows"].items():
-            have = connection.exec_driver_sql('SELECT count(*) FROM "{}"'.format(table.replace('"', '""'))).scalar()
+            have = database.count(connection, table)
             if have != wanted:
                 raise Unusable(f"{table} has {have} rows after the restore, the backup says {wanted}")
 

@@ -123,7 +123,7 @@ def shape(engine: Engine) -> Shape:
 def counts(engine: Engine) -> dict[str, int]:
     with engine.connect().execution_options(readonly=True) as connection:
         return {
-            table: int(connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar() or 0)
+            table: database.count(connection, table)
             for table in shape(engine) if table != "alembic_version"
         }  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, delete, func, select
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from webapp.core import ageing
 from webapp.core.context import Ctx
 from webapp.core.db import Base, Id, JsonType, UTCDateTime, new_id, utcnow
 
@@ -38,7 +39,8 @@ class AuditEntry(Base):
 def record(ctx: Ctx, action: str, kind: str, id: str | None = None, /, **detail: Any) -> None:
     """Note the action in the caller's transaction: the entry stands exactly when the action stands.
 
-    `detail` is kept for as long as retention_audit_days says (for ever, if nobody says) and shown to every administrator: no secret, no content of people's work.
+    `detail` is kept for as long as retention_audit_days says (for ever, if nobody says) and shown to every
+    administrator: no secret, no content of people's work.
     """
     user = ctx.user
     ctx.db.add(
@@ -58,12 +60,8 @@ def record(ctx: Ctx, action: str, kind: str, id: str | None = None, /, **detail:
 
 def count_older(db: Session, days: int) -> int:
     """How many entries `forget` would delete now; 0 days keep all."""
-    return (
-        int(db.scalar(select(func.count()).where(AuditEntry.at < utcnow() - timedelta(days=days))) or 0) if days else 0
-    )
+    return ageing.count_older(db, AuditEntry.at, days)
 
 
 def forget(db: Session, days: int) -> int:
-    if not days:
-        return 0
-    return int(db.execute(delete(AuditEntry).where(AuditEntry.at < utcnow() - timedelta(days=days))).rowcount)  # type: ignore[attr-defined]
+    return ageing.forget_older(db, AuditEntry.at, days)

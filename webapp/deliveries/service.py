@@ -11,12 +11,12 @@ import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from webapp.core import ageing
 from webapp.core.context import SYSTEM, Ctx
 from webapp.core.db import new_id, utcnow
 from webapp.core.errors import Conflict, NotFound
@@ -121,18 +121,14 @@ def cancel_all(db: Session, target_id: str) -> int:
     return int(db.execute(gone.values(status="cancelled", finished_at=utcnow())).rowcount)  # type: ignore[attr-defined]
 
 
-def _old(days: int) -> ColumnElement[bool]:
-    return and_(Delivery.created_at < utcnow() - timedelta(days=days), Delivery.status.not_in(OPEN))
-
-
 def count_older(db: Session, days: int) -> int:
     """How many `forget` would delete now; 0 days keep all."""
-    return int(db.scalar(select(func.count()).where(_old(days))) or 0) if days else 0
+    return ageing.count_older(db, Delivery.created_at, days, Delivery.status.not_in(OPEN))
 
 
 def forget(db: Session, days: int) -> int:
     """Delete what was over long ago, with the log of its attempts; 0 days keep all."""
-    return int(db.execute(delete(Delivery).where(_old(days))).rowcount) if days else 0  # type: ignore[attr-defined]
+    return ageing.forget_older(db, Delivery.created_at, days, Delivery.status.not_in(OPEN))
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------

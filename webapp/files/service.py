@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from webapp.core import quotas, stored
+from webapp.core import ageing, quotas, stored
 from webapp.core.blobs import BlobFolder
 from webapp.core.context import Ctx
 from webapp.core.db import new_id, utcnow
@@ -135,8 +135,7 @@ def located(rt: Runtime, owner_id: str | None, upload_id: str) -> tuple[Upload, 
 
 def count_older(db: Session, days: int) -> int:
     """How many uploads are older than so many days; 0 keeps them all."""
-    old = select(func.count()).select_from(Upload).where(Upload.created_at < utcnow() - timedelta(days=days))
-    return int(db.scalar(old) or 0) if days else 0
+    return ageing.count_older(db, Upload.created_at, days)
 
 
 def clean(rt: Runtime) -> int:
@@ -144,8 +143,7 @@ def clean(rt: Runtime) -> int:
     folder = blobs(rt.settings)
     days = stored.value(rt, "retention_files_days")
     with rt.unit() as db:
-        if days:
-            db.execute(delete(Upload).where(Upload.created_at < utcnow() - timedelta(days=days)))
+        ageing.forget_older(db, Upload.created_at, days)
         kept = set(db.scalars(select(Upload.id)))
     gone = 0
     for name in folder.names():

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from webapp import __version__
 from webapp.core.db import db_now
 from webapp.core.jobs import QUEUES
-from webapp.health.service import ALIVE, disk_space
+from webapp.health.service import disk_space, lost_after
 from webapp.runtime import Runtime
 from webapp.tasks.dialects import agentic_status
 from webapp.tasks.models import DeadLetter, Lease, Task, Worker
@@ -109,7 +109,7 @@ def _workers(registry: CollectorRegistry, rt: Runtime, db: Session) -> None:
     threads = Gauge("brainstem_worker_threads", "Tasks that living workers can run at once", registry=registry)
     for queue in QUEUES:
         serving.labels(queue).set(0)
-    silent_after = rt.settings.beat_seconds * ALIVE + 5
+    silent_after = lost_after(rt.settings)
     for worker, now in db.execute(select(Worker, db_now())):
         if worker.beat_at <= now - silent_after:
             lost.inc()
@@ -155,5 +155,5 @@ def _left_to_do(registry: CollectorRegistry, rt: Runtime, db: Session) -> None:
         until = db.scalar(select(Lease.until).where(Lease.name == LEASE))
         leads.set(until is not None and until > (db.scalar(select(db_now())) or 0.0))
     else:  # the one process sweeps by itself
-        silent_after = rt.settings.beat_seconds * ALIVE + 5
+        silent_after = lost_after(rt.settings)
         leads.set(bool(db.scalar(select(func.count()).where(Worker.beat_at > db_now() - silent_after))))

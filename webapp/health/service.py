@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,12 +12,14 @@ from webapp import __version__
 from webapp.core.db import db_now, iso, utcnow
 from webapp.core.jobs import QUEUES
 from webapp.runtime import Runtime
+from webapp.settings import Settings
 from webapp.tasks.models import ACTIVE, Task, Worker
 from webapp.tasks.service import waiting_by_queue
 
 APP_NAME = "Brainstem"
 ALIVE = 3  # beats a worker may miss
-LOW_DISK = 500 * 2**20
+LITTLE_DISK = 2 * 2**30  # bytes free below which an operator is told
+LOW_DISK = 500 * 2**20  # and below which things fail soon
 
 
 def report(rt: Runtime) -> dict[str, Any]:
@@ -55,8 +58,7 @@ def _answer(trouble: str | None) -> dict[str, Any]:
 
 def _from_database(rt: Runtime) -> dict[str, Any]:
     with rt.unit(write=False) as db:
-        alive = rt.settings.beat_seconds * ALIVE + 5
-        served = db.scalars(select(Worker.queues).where(Worker.beat_at > db_now() - alive)).all()
+        served = db.scalars(select(Worker.queues).where(Worker.beat_at > db_now() - lost_after(rt.settings))).all()
         waiting = waiting_by_queue(db)
         running = db.scalar(select(func.count()).where(Task.status.in_(ACTIVE))) or 0
     have = {queue for text in served for queue in text.split(",")}
@@ -67,13 +69,23 @@ def _from_database(rt: Runtime) -> dict[str, Any]:
     return {"workers": workers, "queues": {"ok": True, "waiting": waiting, "unfinished": running}}
 
 
+def lost_after(settings: Settings) -> float:
+    """Seconds without a beat after which a worker counts as lost."""
+    return float(settings.beat_seconds) * ALIVE + 5
+
+
 def disk_space(rt: Runtime) -> tuple[int, int]:
     """(free, whole) bytes where this installation keeps its data."""
-    folder = rt.settings.home_dir
+    found = shutil.disk_usage(existing(rt.settings.home_dir))
+    return found.free, found.total
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
-    found = shutil.disk_usage(folder)
-    return found.free, found.total
+    return folder
 
 
 def _disk(rt: Runtime) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from webapp.core import ageing
 from webapp.core.context import Ctx
 from webapp.core.db import iso, new_id, utcnow
 from webapp.core.errors import BadRequest, Conflict, Forbidden, NotFound
@@ -140,14 +140,12 @@ def remove_read(ctx: Ctx) -> int:
 
 def count_older(db: Session, days: int) -> int:
     """How many `forget` would delete now; 0 days keep all."""
-    old = Notification.created_at < utcnow() - timedelta(days=days)
-    return int(db.scalar(select(func.count()).where(old)) or 0) if days else 0
+    return ageing.count_older(db, Notification.created_at, days)
 
 
 def forget(db: Session, days: int) -> int:
     """Delete what nobody will look for any more; 0 days keep all."""
-    old = delete(Notification).where(Notification.created_at < utcnow() - timedelta(days=days))
-    return int(db.execute(old).rowcount) if days else 0  # type: ignore[attr-defined]
+    return ageing.forget_older(db, Notification.created_at, days)
 
 
 def _get(ctx: Ctx, notification_id: str) -> Notification:

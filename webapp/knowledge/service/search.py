@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
+from webapp.core import ageing
 from webapp.core.context import Ctx
 from webapp.core.db import Numbers, among, iso, new_id, utcnow
 from webapp.core.errors import BadRequest, NotFound, Unavailable
@@ -404,13 +405,9 @@ def recent(ctx: Ctx, limit: int = 8) -> list[str]:
 
 def count_older(db: Session, days: int) -> int:
     """How many searches `forget` would delete now; 0 days keep all."""
-    return (
-        int(db.scalar(select(func.count()).where(SearchEvent.at < utcnow() - timedelta(days=days))) or 0) if days else 0
-    )
+    return ageing.count_older(db, SearchEvent.at, days)
 
 
 def forget(db: Session, days: int) -> int:
     """Delete what people searched for so many days ago."""
-    if not days:
-        return 0
-    return int(db.execute(delete(SearchEvent).where(SearchEvent.at < utcnow() - timedelta(days=days))).rowcount)  # type: ignore[attr-defined]
+    return ageing.forget_older(db, SearchEvent.at, days)

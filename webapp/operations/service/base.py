@@ -11,8 +11,6 @@ from sqlalchemy import FromClause, select
 from webapp.core.context import Actor, Ctx
 from webapp.core.db import Base, db_now
 from webapp.core.errors import Forbidden
-from webapp.health.service import ALIVE
-from webapp.settings import Settings
 
 MANY = 500  # how many one call of a bulk verb takes
 
@@ -37,11 +35,6 @@ def people() -> FromClause:
 def clock(ctx: Ctx) -> float:
     """Seconds since 1970 by the database, whose clock leases, beats and due times are written in."""
     return float(ctx.db.scalar(select(db_now())) or 0.0)
-
-
-def lost_after(settings: Settings) -> float:
-    """Seconds without a beat after which a worker counts as lost; health and metrics say the same."""
-    return float(settings.beat_seconds) * ALIVE + 5
 
 
 def moment(seconds: float | None) -> datetime | None:

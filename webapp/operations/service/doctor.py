@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -27,7 +25,7 @@ from webapp.core.errors import AppError
 from webapp.core.vectors import IndexHeld, IndexTrouble
 from webapp.embedding import service as embedding
 from webapp.engines import service as engines
-from webapp.health.service import LOW_DISK
+from webapp.health.service import LITTLE_DISK, LOW_DISK, disk_space, existing
 from webapp.operations.service.base import admin, clock, words
 from webapp.operations.service.queues import QueueRow, queues
 from webapp.operations.service.workers import WorkerRow, workers
@@ -38,7 +36,6 @@ from webapp.tasks.scheduler import LEASE
 OK, WARN, BAD = "ok", "warn", "bad"
 PATIENCE = 6.0  # seconds for one check
 SLOW = 0.25  # seconds a trivial question may take
-LITTLE = 2 * 2**30  # bytes free below which the disk is worth a line
 OFF, FAR_OFF = 2.0, 60.0  # seconds between two clocks: worth a line; tokens and schedules go wrong
 CROWDED = 0.8  # of the connections a Postgres takes
 LIBRARIES = ("flask", "sqlalchemy", "dramatiq", "redis", "psycopg", "chromadb", "onnxruntime")
@@ -213,21 +210,14 @@ def _vectors(rt: Runtime) -> list[Check]:
 
 
 def _disk(rt: Runtime) -> list[Check]:
-    folder = _existing(rt.settings.home_dir)
+    folder = existing(rt.settings.home_dir)
     if not os.access(folder, os.W_OK):
         return [Check("disk", BAD, f"{folder} cannot be written", "Give it to the user that runs Brainstem.")]
-    space = shutil.disk_usage(folder)
-    text = f"{_size(space.free)} of {_size(space.total)} free in {folder}"
+    free, whole = disk_space(rt)
+    text = f"{_size(free)} of {_size(whole)} free in {folder}"
     mend = "Make room, or keep things for a shorter time: `brainstem retention preview days=14`."
-    return [Check("disk", BAD if space.free < LOW_DISK else WARN if space.free < LITTLE else OK, text,
-                  mend if space.free < LITTLE else "")]  # fmt: skip
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+    return [Check("disk", BAD if free < LOW_DISK else WARN if free < LITTLE_DISK else OK, text,
+                  mend if free < LITTLE_DISK else "")]  # fmt: skip
 
 
 def _clocks(rt: Runtime) -> list[Check]:

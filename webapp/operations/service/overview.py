@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from webapp.core.context import Ctx
 from webapp.core.db import unindexed, utcnow
-from webapp.health.service import LOW_DISK, disk_space
+from webapp.health.service import LITTLE_DISK, LOW_DISK, disk_space
 from webapp.operations.service import probe
 from webapp.operations.service.base import admin, clock, words
 from webapp.operations.service.letters import LetterRow, letters, open_letters
@@ -24,7 +24,6 @@ from webapp.tasks.models import Lease, Task
 from webapp.tasks.scheduler import LEASE
 
 WAITS_LONG, WAITS_TOO_LONG = 300.0, 1800.0  # seconds of the oldest task of a queue: worth a line; somebody is told
-LITTLE_DISK = 2 * 2**30  # bytes
 ALERTS = "maintenance.alerts"
 LEVELS = ("bad", "warn", "info")
 

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from webapp.core.context import Ctx
 from webapp.core.db import db_now
-from webapp.operations.service.base import admin, lost_after
+from webapp.health.service import lost_after
+from webapp.operations.service.base import admin
 from webapp.settings import Settings
 from webapp.tasks.models import Task, Worker
 
