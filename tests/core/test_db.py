@@ -38,6 +38,17 @@ def test_a_unit_commits_or_leaves_nothing(both_rt: Runtime) -> None:
     assert names(both_rt) == ["kept"]
 
 
+def test_the_connection_used_last_is_used_next(both_rt: Runtime) -> None:
+    """It has the pages and the statements at hand."""
+    with both_rt.engine.connect() as first, both_rt.engine.connect() as second:
+        used, last = first.connection.dbapi_connection, second.connection.dbapi_connection
+        second.close()
+        assert used is not last
+    for _ in range(3):
+        with both_rt.engine.connect() as next_one:
+            assert next_one.connection.dbapi_connection is used
+
+
 def test_after_commit_runs_after_the_commit_and_never_without(both_rt: Runtime) -> None:
     seen: list[list[str]] = []
     with both_rt.unit() as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from tests.conftest import Cast
 from tests.knowledge.conftest import Shelf
@@ -121,6 +122,22 @@ def test_passages_behind_a_filter_are_asked_for_at_once(library: Shelf) -> None:
         plan = db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {keywords.AMONG.text}", values).all()
     (look,) = [row[-1] for row in plan if "chunk_fts" in row[-1]]
     assert "=" not in look.rpartition(":")[2], look
+
+
+def test_the_best_are_those_that_fts5_ranks_first(library: Shelf) -> None:
+    """It is not asked to rank, which takes longer; order and scores are those of its own ranking."""
+    if library.rt.engine.dialect.name != "sqlite":
+        pytest.skip("FTS5 only")
+    for number in range(40):
+        library.put(
+            f"n{number}", "The price of oil. " * (number % 7) + f"Number {number}.", "Oil" if number % 5 else "Gas"
+        )
+    sql = (
+        "SELECT rowid, -rank FROM chunk_fts WHERE chunk_fts MATCH :m AND rank MATCH 'bm25(2.0, 1, 1, 0)' ORDER BY rank"
+    )
+    with library.rt.unit(write=False) as db:
+        ranked = [tuple(row) for row in db.execute(text(f"{sql} LIMIT 20"), {"m": '"price" OR "oil"'})]
+        assert keywords.search(db, "price oil", None, 20) == sorted(ranked, key=lambda one: (-one[1], one[0]))
 
 
 def test_common_words_order_what_the_rare_ones_find(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from webapp.knowledge.ranking import Ranked, embedding_input, fuse, spread
-from webapp.knowledge.snippets import marks, snippet, stem, stems
+from webapp.knowledge.snippets import WORD, marks, snippet, stem, stems
 
 
 def test_both_sides_beat_one() -> None:
@@ -57,6 +59,30 @@ def test_forms_of_a_word_share_a_stem(one: str, other: str) -> None:
 def test_marks_are_exact_and_stop_words_stay_plain() -> None:
     text = "The prices of oil, and the price."
     assert [text[a:b] for a, b in marks(text, stems("what is the price of oil?"))] == ["prices", "oil", "price"]
+
+
+def test_marks_stand_where_a_look_at_each_word_finds_them() -> None:
+    parts = [
+        "price",
+        "Prices",
+        "unpriced",
+        "_price",
+        "oil_price",
+        "PRICING",
+        "Ölpreis",
+        "öl",
+        "İzmir",
+        "ΟΔΟΣ",
+        "x",
+        "-",
+        ". ",
+    ]
+    dice = random.Random(7)
+    wanted = stems("the price of öl, oil_price, x, ΟΔΟΣ and İzmir")
+    for _ in range(300):
+        text = "".join(dice.choice(parts) + dice.choice(["", " ", "\n", "'"]) for _ in range(30))
+        each = [found.span() for found in WORD.finditer(text) if stem(found[0]) in wanted]
+        assert marks(text, wanted) == each, text
 
 
 def test_a_snippet_shows_the_densest_stretch() -> None:

@@ -164,7 +164,9 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "NORMAL") -
     """An engine with our rules: SQLite in WAL with immediate writers, Postgres with a bounded pool."""
     if url.startswith("sqlite"):
         connect_args = {"check_same_thread": False, "factory": _writers_connection()}
-        engine = create_engine(url, connect_args=connect_args, pool_size=pool_size, max_overflow=40)
+        # The connection used last still has the pages it read and wrote, and its statements; the others have to read anew
+        # what it changed.
+        engine = create_engine(url, connect_args=connect_args, pool_size=pool_size, max_overflow=40, pool_use_lifo=True)
         event.listen(engine, "connect", _sqlite_connect(synchronous))
         event.listen(engine, "begin", _sqlite_begin)
         return engine

@@ -62,9 +62,11 @@ FEW_OTHERS = 50  # collections
 TEXTS = "{title heading text} : "
 SCOPED = re.compile(r"every|[0-9a-f]{32}")  # what the index holds of collections, which no question is to find
 
+# Ordered by `rank`, FTS5 sorts all that matches together with the places of the words; the function called by its name
+# leaves the best to SQLite, in two thirds of the time.
 # The plus keeps SQLite from asking FTS5 for each of the passages by itself, which counts all words anew each time.
-BEST = """SELECT rowid, rank FROM chunk_fts WHERE chunk_fts MATCH :match {only}
-AND rank MATCH 'bm25({title}, 1.0, 1.0, 0.0)' ORDER BY rank LIMIT :limit"""
+BEST = """SELECT rowid, bm25(chunk_fts, {title}, 1.0, 1.0, 0.0) AS score FROM chunk_fts
+WHERE chunk_fts MATCH :match {only} ORDER BY score LIMIT :limit"""
 ANYWHERE = text(BEST.format(only="", title=TITLE_WEIGHT))
 AMONG = text(BEST.format(only="AND +rowid IN (SELECT value FROM json_each(:only))", title=TITLE_WEIGHT))
 

@@ -49,9 +49,23 @@ def stems(query: str) -> frozenset[str]:
 
 
 def marks(text: str, wanted: Iterable[str]) -> list[tuple[int, int]]:
-    """Where words of these stems are."""
+    """Where words of these stems are.
+
+    A word begins with its stem, so only the places where one stands are looked at, not each word of the text.
+    """
     wanted = frozenset(wanted)
-    return [match.span() for match in WORD.finditer(text) if stem(match[0]) in wanted]
+    low = text.lower()
+    if len(low) != len(text) or "Σ" in text:  # a letter that becomes two, or another one at the end of a word
+        return [match.span() for match in WORD.finditer(text) if stem(match[0]) in wanted]
+    found: set[tuple[int, int]] = set()
+    for one in wanted:
+        at = low.find(one)
+        while at >= 0:
+            match = WORD.match(text, at)
+            if match is not None and not WORD.match(text, at - 1, at) and stem(match[0]) in wanted:
+                found.add(match.span())
+            at = low.find(one, at + 1)
+    return sorted(found)
 
 
 def snippet(text: str, query: str, length: int = LENGTH, *, under: str = "") -> Snippet:
