@@ -281,7 +281,8 @@ class Scene:
             self.put(f"old-{n}", "completed", f"{names[n % 7]}, part {n // 7 + 1}", 172_800 + 41_000 * n, progress=100,
                      message=f"{1 + n % 4} sources, {180 + 37 * n % 300} words")  # fmt: skip
 
-    def _wait_done(self, task_id: str, patience: float = 30) -> None:
+    def _wait_done(self, task_id: str, patience: float = 300) -> None:
+        """patience: seconds, far more than it takes on a machine that does nothing else."""
         from webapp.tasks.models import Task
 
         deadline = time.monotonic() + patience
@@ -290,3 +291,4 @@ class Scene:
                 if db.get(Task, task_id).is_final:
                     return
             time.sleep(0.1)
+        raise SystemExit(f"the task {task_id} of the scene is not over after {patience:g} s")

@@ -205,7 +205,7 @@ class Talk:
         return dict(answer.json())
 
     def wait(self, task_id: str) -> None:
-        self.scene._wait_done(task_id, 90)
+        self.scene._wait_done(task_id)
 
     def ask(self, text: str, conversation: str | None = None, *, wait: bool = True, **more: Any) -> dict[str, Any]:
         if conversation is None:

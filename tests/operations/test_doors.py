@@ -159,16 +159,17 @@ def test_schedules_on_the_page(site_room: Room, root: Browser) -> None:
     from webapp.tasks.scheduler import ensure_system_schedules
 
     ensure_system_schedules(site_room.rt)
-    assert "health was put into its queue" in root.after(root.post("/monitor/schedules/health/run"))
-    assert "health is paused" in root.after(root.post("/monitor/schedules/health/pause"))
-    assert "health goes on" in root.after(root.post("/monitor/schedules/health/resume"))
+    assert "“Health check” was put into its queue" in root.after(root.post("/monitor/schedules/health/run"))
+    assert "“Health check” is paused" in root.after(root.post("/monitor/schedules/health/pause"))
+    assert "“Health check” goes on" in root.after(root.post("/monitor/schedules/health/resume"))
     form = root.get("/monitor/schedules/retention").get_data(as_text=True)
     assert 'value="0 4 * * *"' in form
     assert form.count("04:00:00 UTC") >= 5
     wrong = root.post("/monitor/schedules/retention", cron="whenever")
     assert wrong.status_code == 422
     assert "whenever" in wrong.get_data(as_text=True)
-    assert "runs 5 3 * * * now" in root.after(root.post("/monitor/schedules/retention", cron="5 3 * * *"))
+    changed = root.after(root.post("/monitor/schedules/retention", cron="5 3 * * *"))
+    assert "“Retention” runs every day at 03:05 UTC now" in changed
     assert "runs every 10 min now" in root.after(root.post("/monitor/schedules/retention", interval="600"))
     assert root.post("/monitor/schedules/retention", interval="soon").status_code == 422
     preview = root.get("/monitor/schedules/preview?cron=*/15+*+*+*+*", poll=True).get_data(as_text=True)

@@ -31,6 +31,19 @@ def test_run_now_starts_it_beside_its_times(room: Room, nightly: str) -> None:
     assert [(entry.action, entry.object_id) for entry in room.audited()] == [("schedule.run", "nightly")]
 
 
+def test_people_read_what_it_does_and_programs_its_name(room: Room, nightly: str) -> None:
+    ensure_system_schedules(room.rt)
+    with room.rt.unit() as db:
+        db.add(Schedule(name="u-7f3a", kind="test.script", cron="0 9 * * 1", next_at=2e9, title="The week in the log"))
+    titles = {row.name: row.title for row in room.ask(service.schedules)}
+    assert titles["u-7f3a"] == "The week in the log"
+    assert titles["nightly"] == "nightly", "nobody gave it another"
+    assert (titles["health"], titles["retention"]) == ("Health check", "Retention")
+    assert len(set(titles.values())) == len(titles), "two that read alike"
+    task_id = room.ask(service.run_schedule, "health")
+    assert room.row(task_id).title == "Health check (by hand)"
+
+
 def test_pause_and_resume(room: Room, nightly: str) -> None:
     assert room.ask(service.pause_schedule, nightly).next_at is None
     with pytest.raises(Conflict):
@@ -46,7 +59,7 @@ def test_pause_and_resume(room: Room, nightly: str) -> None:
 
 def test_another_time(room: Room, nightly: str) -> None:
     row = room.ask(service.edit_schedule, nightly, cron=" 30 3 * * 1 ")
-    assert (row.cron, row.interval, row.when) == ("30 3 * * 1", None, "30 3 * * 1")
+    assert (row.cron, row.interval, row.when) == ("30 3 * * 1", None, "every Monday at 03:30 UTC")
     assert row.next_at is not None
     assert (row.next_at.weekday(), row.next_at.hour, row.next_at.minute) == (0, 3, 30)
     row = room.ask(service.edit_schedule, nightly, interval=600.0)

@@ -318,7 +318,7 @@ def save_schedule(ctx: Ctx, name: str, form: BoundForm) -> Any:
             ctx.db.rollback()
             form.fail("interval" if form.data.interval.strip() else "cron", exc.message)
         else:
-            flash(f"{name} runs {row.when} now.", "success")
+            flash(f"“{row.title}” runs {row.when} now.", "success")
             return _to("schedules")
     return make_response(_schedule_form(ctx, row, form.view()), 422)
 
@@ -327,7 +327,7 @@ def save_schedule(ctx: Ctx, name: str, form: BoundForm) -> Any:
 def run_schedule(ctx: Ctx, name: str) -> Any:
     def act() -> str:
         service.run_schedule(ctx, name)
-        return f"{name} was put into its queue."
+        return f"“{service.schedule(ctx, name).title}” was put into its queue."
 
     return _do(ctx, act, "schedules")
 
@@ -335,8 +335,8 @@ def run_schedule(ctx: Ctx, name: str) -> Any:
 @pages.post("/monitor/schedules/<name>/pause", auth=ADMIN)
 def pause_schedule(ctx: Ctx, name: str) -> Any:
     def act() -> str:
-        service.pause_schedule(ctx, name)
-        return f"{name} is paused: it starts nothing until it is resumed."
+        row = service.pause_schedule(ctx, name)
+        return f"“{row.title}” is paused: it starts nothing until it is resumed."
 
     return _do(ctx, act, "schedules")
 
@@ -345,7 +345,7 @@ def pause_schedule(ctx: Ctx, name: str) -> Any:
 def resume_schedule(ctx: Ctx, name: str) -> Any:
     def act() -> str:
         row = service.resume_schedule(ctx, name)
-        return f"{name} goes on; its next run is {row.next_at:%d %b %H:%M} UTC."
+        return f"“{row.title}” goes on; its next run is {row.next_at:%d %b %H:%M} UTC."
 
     return _do(ctx, act, "schedules")
 

@@ -191,6 +191,7 @@ class RequeuedOut(ApiModel):
 
 class ScheduleOut(ApiModel):
     name: str
+    title: str = Field(description="What people read; `name` is what commands take.")
     kind: str
     cron: str | None
     interval: float | None = Field(description="Seconds between two runs, instead of a cron line.")

@@ -39,6 +39,8 @@ SYSTEM_SCHEDULES: tuple[tuple[str, str, str | None, float | None, dict[str, Any]
     ("health", "maintenance.health", None, 300.0, {}),
     ("alerts", "maintenance.alerts", None, 60.0, {}),
 )
+# Where the name of the kind does not say what this one does.
+SYSTEM_TITLES = {"cleanup": "Remove what has expired"}
 
 
 class Scheduler:

@@ -15,9 +15,9 @@ from webapp.core.db import db_now, new_id
 from webapp.core.errors import BadRequest, Conflict, NotFound
 from webapp.core.text import clean
 from webapp.tasks import notices, service
-from webapp.tasks.kinds import kind_or_400
+from webapp.tasks.kinds import kind_or_400, known
 from webapp.tasks.models import PRIORITIES, Schedule, Task
-from webapp.tasks.scheduler import next_time
+from webapp.tasks.scheduler import SYSTEM_SCHEDULES, SYSTEM_TITLES, next_time
 
 MOST = 100  # of one person
 SHORTEST = 300.0  # seconds between two runs of a cron line of theirs
@@ -260,7 +260,7 @@ def start_task(ctx: Ctx, row: Schedule, note: str = "") -> str:
     """Start what a schedule says, as its owner's; the task's id."""
     owner = Actor(row.owner_id, "schedule", via="schedule") if row.owner_id else SYSTEM
     theirs = Ctx(ctx.rt, ctx.db, owner, request_id=ctx.request_id)
-    title = row.title or f"{row.name}{note}"
+    title = row.title or f"{title_of(row)}{note}"
     values = service.start(theirs, row.kind, row.params, title=title, priority=PRIORITIES[row.rank])
     if row.notify and row.owner_id:
         notices.want(theirs, values["id"])
@@ -268,6 +268,13 @@ def start_task(ctx: Ctx, row: Schedule, note: str = "") -> str:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
+
+
+def title_of(row: Schedule) -> str:
+    """What people read: the owner's words, or for one of ours what its kind is called. `name` is for programs."""
+    own = any(name == row.name and kind == row.kind for name, kind, *_ in SYSTEM_SCHEDULES)
+    kind = known(row.kind) if own else None
+    return row.title or SYSTEM_TITLES.get(row.name if own else "") or (kind.label if kind else row.name)
 
 
 def cron_of(repeat: str, time: str, cron: str) -> str:
@@ -303,6 +310,8 @@ def in_words(cron: str) -> str:
     """`every Monday at 09:00 UTC`; a line that is not one of ours stays itself."""
     parts = parts_of(cron)
     repeat, time = parts["repeat"], parts.get("time", "")
+    if minutes := re.fullmatch(r"\*/(\d{1,2}) \* \* \* \*", cron):
+        return f"every {minutes[1]} minutes" if int(minutes[1]) > 1 and 60 % int(minutes[1]) == 0 else cron
     if repeat == "cron":
         return cron
     if repeat == "hourly":

@@ -15,7 +15,7 @@ from webapp.operations.service.base import admin, clock, moment, words
 from webapp.tasks.kinds import kind_or_400
 from webapp.tasks.models import Schedule, Task
 from webapp.tasks.scheduler import next_time
-from webapp.tasks.schedules import start_task
+from webapp.tasks.schedules import in_words, start_task, title_of
 
 LATE = 60.0  # seconds past its time after which a schedule counts as missed
 SHORTEST = 10.0  # seconds between two runs of an interval
@@ -27,6 +27,7 @@ class ScheduleRow:
     """`late` is how many seconds ago it should have run; None when it is in time or paused."""
 
     name: str
+    title: str
     kind: str
     cron: str | None
     interval: float | None
@@ -52,10 +53,11 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
     late = now - schedule.next_at if schedule.enabled and schedule.next_at else 0.0
     return ScheduleRow(
         name=schedule.name,
+        title=title_of(schedule),
         kind=schedule.kind,
         cron=schedule.cron,
         interval=schedule.interval,
-        when=f"every {words(schedule.interval)}" if schedule.interval else schedule.cron or "once",
+        when=f"every {words(schedule.interval)}" if schedule.interval else in_words(schedule.cron or "once"),
         enabled=schedule.enabled,
         next_at=moment(schedule.next_at) if schedule.enabled else None,
         last_at=moment(schedule.last_at),
