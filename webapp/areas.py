@@ -39,6 +39,7 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.knowledge.pages import pages as knowledge_pages
     from webapp.knowledge.search_api import SEARCH_APIS
     from webapp.knowledge.search_pages import pages as search_pages
+    from webapp.knowledge.service import collections
     from webapp.logs.pages import pages as logs_pages
     from webapp.notifications.api import api as notifications_api
     from webapp.notifications.pages import pages as notifications_pages
@@ -54,6 +55,7 @@ def register(app: Flask, sock: Any) -> None:
     from webapp.task_templates.api import APIS as template_apis
     from webapp.task_templates.pages import pages as templates_pages
     from webapp.tasks.api import APIS as task_apis
+    from webapp.tasks.form_fields import Choices
     from webapp.tasks.pages import pages as tasks_pages
     from webapp.tasks.pages import sockets
     from webapp.ui.pages import pages as ui_pages
@@ -97,6 +99,7 @@ def register(app: Flask, sock: Any) -> None:
     app.extensions["fragments"]["answer"] = chat_views.fragment
     app.extensions["hub"].places["chat"] = chat_views.stands
     app.extensions["task_templates"] = task_templates
+    app.extensions["task_choices"] = {"collection_id": Choices(collections.options, collections.NONE_YET)}
     if app.extensions["runtime"].settings.debug:
         app.register_blueprint(ui_pages)  # the components on one page, for developers
     sockets(sock)

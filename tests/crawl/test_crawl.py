@@ -482,4 +482,4 @@ def test_the_same_words_under_a_new_title_are_embedded_again(yard: Yard, site: S
     assert document.title == "The first of all pages"
     assert document.pending_chunks == document.chunk_count > 0
     followed = [yard.lab.row(one).kind for one in yard.task(again).result["next"]]
-    assert "knowledge.embed" in followed
+    assert "maintenance.embed" in followed

@@ -62,7 +62,7 @@ def test_it_reads_at_most_so_many_pages_and_they_are_found(coast: Yard, site: Sm
         found = search(Ctx(coast.rt, db, coast.cast.alice), "fog", mode="keyword")
     assert set(read) <= {hit.url for hit in found.hits}
     waiting = {row.kind for row in coast.rows(Task, Task.status == "queued")}
-    assert waiting == {"knowledge.quality"}  # embedded already, without a further request
+    assert waiting == {"maintenance.quality"}  # embedded already, without a further request
 
 
 def test_what_is_known_is_not_read_again_and_at_last_nothing_is_left(coast: Yard, site: SmallSite) -> None:

@@ -183,7 +183,7 @@ def filled(stack: Stack, rng: random.Random, count: int) -> str:
     return into
 
 
-EMBED = "SELECT * FROM tasks WHERE kind = 'knowledge.embed' ORDER BY id"
+EMBED = "SELECT * FROM tasks WHERE kind = 'maintenance.embed' ORDER BY id"
 
 
 @pytest.mark.services

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import ROOT, Cast, make_cast
 from tests.fakes.http_server import FakeSite
 from tests.fakes.lab import Lab
+from tests.fakes.site import Site
 from webapp.core.errors import AppError, Forbidden, NotFound
 from webapp.knowledge.models import Document, Source
 from webapp.knowledge.service import collections, sources
@@ -188,3 +190,25 @@ def test_one_that_cannot_be_read_stops_no_other(place: Place, monkeypatch: pytes
     }
     (source,) = place.all(Source)
     assert (source.state, source.error) == ("partial", "1 could not be read")
+
+
+# -- how people come to it -------------------------------------------------------------------------------------------
+
+
+def test_a_collection_leads_to_its_connectors_and_their_form_has_chosen_it(example: None, site: Site) -> None:
+    alice, bob = site.program(site.cast.alice), site.program(site.cast.bob)
+    ident = alice.post("/knowledge", data={"name": "Papers"}).headers["Location"].rsplit("/", 1)[1]
+    assert "Issues of a repository" in (page := alice.get(f"/knowledge/{ident}").text)
+    way = f"/tasks/new?kind=connect.issues&amp;collection_id={ident}"
+    assert way in page
+    form = alice.get(way.replace("&amp;", "&")).text
+    assert re.search(rf'<option value="{ident}" selected>Papers</option>', form)
+    strangers = bob.get("/tasks/new?kind=connect.issues").text
+    assert "Papers" not in strangers
+    assert collections.NONE_YET in strangers
+
+
+def test_without_a_connector_there_is_no_way_to_one(site: Site) -> None:
+    alice = site.program(site.cast.alice)
+    ident = alice.post("/knowledge", data={"name": "Papers"}).headers["Location"].rsplit("/", 1)[1]
+    assert "Other places" not in alice.get(f"/knowledge/{ident}").text

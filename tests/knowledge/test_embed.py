@@ -304,7 +304,7 @@ def lab_of(shelf: Shelf) -> Lab:
     return Lab(shelf.rt)
 
 
-def tasks(shelf: Shelf, kind: str = "knowledge.embed") -> list[Task]:
+def tasks(shelf: Shelf, kind: str = "maintenance.embed") -> list[Task]:
     return shelf.rows(Task, Task.kind == kind)
 
 

@@ -44,6 +44,31 @@ def test_a_collection_is_made_filled_looked_at_and_deleted(room: tuple[Site, Any
     assert alice.get(f"/knowledge/{ident}").status_code == 404
 
 
+def test_what_the_program_does_for_a_document_is_upkeep(room: tuple[Site, Any, str]) -> None:
+    site, alice, ident = room
+    add(room, "Water boils at 100 degrees.")
+    for kind in ("maintenance.embed", "maintenance.quality"):
+        assert site.lab.sql("SELECT count(*) FROM tasks WHERE kind = :kind", kind=kind).scalar() == 1
+    shown = alice.get("/tasks").text
+    assert "Read " in shown, "what she asked for"
+    assert "Embed Papers" not in shown
+    assert "Assess Papers" not in shown
+    assert site.lab.sql("SELECT count(*) FROM task_notices WHERE title LIKE 'Embed%'").scalar() == 0
+
+
+def test_a_form_offers_the_collections_one_has(room: tuple[Site, Any, str]) -> None:
+    site, alice, ident = room
+    choice = re.compile(r'<select[^>]* name="collection_id".*?</select>', re.S)
+    offered = choice.search(alice.get("/tasks/new?kind=research").text)
+    assert offered
+    assert f'<option value="{ident}">Papers</option>' in offered[0]
+    assert '<option value=""' in offered[0], "it may stay open"
+    bob = site.program(site.cast.bob)
+    assert ident not in bob.get("/tasks/new?kind=research").text
+    alice.post(f"/knowledge/{ident}/shares", data={"username": "bob"})
+    assert "Papers (only to read)" in bob.get("/tasks/new?kind=research").text
+
+
 def test_mistakes_come_back_beside_their_fields(room: tuple[Site, Any, str]) -> None:
     _, alice, ident = room
     again = alice.post("/knowledge", data={"name": "Papers"})

@@ -214,7 +214,7 @@ def test_the_owner_changes_it_and_a_task_does_the_work(shelf: Shelf) -> None:
         assert collections.update(ctx, shelf.collection_id, embedder="fake:narrow").building == 2, "said twice is once"
     assert (row(shelf).embedder, row(shelf).building_embedder) == ("fake", "fake:narrow")
     lab.run_all("embedding")
-    [task] = shelf.rows(Task, Task.kind == "knowledge.embed")
+    [task] = shelf.rows(Task, Task.kind == "maintenance.embed")
     assert task.status == "completed", task.error
     assert row(shelf).embedder == "fake:narrow"
     fits(shelf)

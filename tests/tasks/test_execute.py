@@ -663,6 +663,7 @@ ELSEWHERE = {
     "models.try": "tests/engines/test_attacks.py::test_tried_twice_it_is_one_result",
     "crawl.site": "tests/crawl/test_crawl.py::test_running_twice_changes_nothing",
     "knowledge.embed": "tests/knowledge/test_embed.py::test_what_breaks_off_is_taken_up_again",
+    "maintenance.embed": "tests/knowledge/test_embed.py::test_what_breaks_off_is_taken_up_again",
     "knowledge.reindex": "tests/knowledge/test_embed.py::test_killed_between_the_change_and_the_dropping",
     "knowledge.embed_pending": "tests/knowledge/test_embed.py::test_the_half_hourly_round_takes_what_was_forgotten",
 }
@@ -703,7 +704,8 @@ def test_every_kind_runs_twice_with_the_same_outcome(lab: Lab, alice: Actor, nam
     kind = kinds.get(name)
     params = params_for(lab, alice, name)
     started = lab.sql("SELECT id FROM tasks WHERE kind = :kind", kind=name).scalar()  # a source comes with its task
-    who = SYSTEM if name in ("knowledge.quality", "knowledge.freshness") else alice  # over everybody's pages
+    everybodys = ("knowledge.quality", "maintenance.quality", "knowledge.freshness")
+    who = SYSTEM if name in everybodys else alice
     task_id = str(started or lab.do("start", who, name, params)["id"])
     queue, results = lab.row(task_id).queue, []
     for _ in range(2):

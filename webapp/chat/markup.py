@@ -132,7 +132,10 @@ def _split(tokens: list[Any], numbers: Collection[int]) -> list[Any]:
             wanted = [int(one) for one in re.findall(r"\d+", match[0])]
             if not all(one in numbers for one in wanted):
                 continue
-            out.append(_text(token, token.content[at : match.start()]))
+            before = token.content[at : match.start()]
+            if not wanted and before.endswith(" "):
+                before = before[:-1] + "\u00a0"  # a lone ? at the beginning of a line says nothing
+            out.append(_text(token, before))
             out += [Token("cite", "", 0, meta={"number": one}) for one in wanted or (0,)]
             at = match.end()
         out.append(_text(token, token.content[at:]))

@@ -285,7 +285,7 @@ def _wake(rt: Runtime) -> None:
     with rt.unit(write=False) as db:
         if db.scalar(select(Delivery.id).where(_is_ready(now())).limit(1)) is None:
             return
-        if tasks.working_on(Ctx(rt, db, SYSTEM), KIND, {}):
+        if tasks.working_on(Ctx(rt, db, SYSTEM), (KIND,), {}):
             return
     with rt.unit() as db:
         tasks.start(Ctx(rt, db, SYSTEM, request_id="deliveries"), KIND, {}, title="Send what is due")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +66,8 @@ QUALITY = TaskKind(
     "knowledge.quality", "Assess quality", "maintenance", QualityParams, run_quality, prepare=_mine, time_limit=3600,
     description="Measures how good stored documents are to answer from.", examples=[{"limit": 100}], offered=False,
 )  # fmt: skip
+# The same, started by the program after each reading: upkeep, in nobody's list of tasks and among nobody's news.
+UPKEEP = replace(QUALITY, name="maintenance.quality", hidden=True, examples=[])
 FRESHNESS = TaskKind(
     "knowledge.freshness", "Refresh old pages", "maintenance", FreshnessParams, run_freshness, prepare=_admin,
     time_limit=600, description="Has the pages read again that were not compared with their source for long.",

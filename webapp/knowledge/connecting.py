@@ -17,6 +17,7 @@ from webapp.core.errors import AppError, TaskInterrupted
 from webapp.knowledge.models import Document, Source
 from webapp.knowledge.service import collections, documents, indexing, removal, sources
 from webapp.knowledge.service.documents import Incoming
+from webapp.tasks.kinds import TaskKind, kinds
 
 if TYPE_CHECKING:
     from webapp.core.context import Ctx
@@ -41,6 +42,16 @@ class Item:
     filename: str = ""
     author: str | None = None
     published: str | None = None  # ISO day
+
+
+def offered() -> list[TaskKind]:
+    """The connectors that are installed: kinds on the page for new tasks that cannot do without a collection."""
+    found = []
+    for _, kind in kinds.all():
+        wanted = kind.params.model_fields.get("collection_id")
+        if kind.offered and not kind.hidden and wanted is not None and wanted.is_required():
+            found.append(kind)
+    return found
 
 
 def check(ctx: Ctx, params: dict[str, Any]) -> None:

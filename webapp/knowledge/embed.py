@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from webapp.embedding.base import Vectors as Floats
     from webapp.runtime import Runtime
 
-KIND = "knowledge.embed"
+KIND = "maintenance.embed"  # what the program starts; asked for by somebody it is knowledge.embed
 BATCH = 64  # chunks of one checkpoint
 REMOVALS = 1000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +84,9 @@ EMBED = TaskKind(
     description="Gives every passage its vector, for search by meaning.",
     offered=False, examples=[{"collection_id": "0199a1b2-0000-7000-8000-000000000000"}],
 )  # fmt: skip
+
+# The same, started by the program after each reading: upkeep, in nobody's list of tasks and among nobody's news.
+UPKEEP = replace(EMBED, name=embed.KIND, hidden=True, examples=[])
 
 PENDING = TaskKind(
     "knowledge.embed_pending", "Embed what waits", "embedding", PendingParams, run_pending, prepare=None,

@@ -36,8 +36,8 @@ class Freshness:
 
     @property
     def note(self) -> str:
-        seen = f"changed {self.changes} times" if self.changes != 1 else "changed once"
-        return f"compared {_days(self.age)} ago, {seen} since it is known; a copy lasts about {_days(self.half_life)}"
+        seen = {0: "not changed", 1: "changed once"}.get(self.changes, f"changed {self.changes} times")
+        return f"compared {_days(self.age)} ago, {seen} since it was first read; likely to hold for {_days(self.half_life)}"
 
 
 def freshness(now: datetime, first_seen: datetime, checked: datetime, changes: int) -> Freshness:

@@ -9,7 +9,7 @@ from flask import Response, current_app, flash, jsonify, make_response, redirect
 from webapp.core.context import Ctx
 from webapp.core.errors import AppError
 from webapp.embedding import service as embedding
-from webapp.knowledge import facts, markup, plain, views
+from webapp.knowledge import connecting, embed, facts, markup, plain, views
 from webapp.knowledge.forms import CollectionForm, IdsForm, LinkForm, SettingsForm, ShareForm, TextForm
 from webapp.knowledge.service import assessing, browse, citations, collections, sources
 from webapp.knowledge.service.collections import Summary
@@ -73,7 +73,7 @@ def _head(ctx: Ctx, found: Summary) -> dict[str, Any]:
     row = found.collection
     return {"one": found, "c": row, "mine": found.access == "owner", "search": _search(row.id),
             "embedder": embedding.info(ctx.rt, row.embedder), "accepted": ",".join(sorted(sources.accepted())),
-            "max_upload_mb": ctx.rt.settings.largest_upload_mb}  # fmt: skip
+            "max_upload_mb": ctx.rt.settings.largest_upload_mb, "connectors": connecting.offered()}  # fmt: skip
 
 
 def _reading(ctx: Ctx, found: Summary) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _reading(ctx: Ctx, found: Summary) -> dict[str, Any]:
     rows = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id, reverse=True)
     working = tasks.by_ids(ctx, list({row.task_id for row in rows if row.state in sources.OPEN and row.task_id}))
     active = [task for task in working.values() if not task.is_final]
-    active += tasks.working_on(ctx, "knowledge.embed", {"collection_id": ident})
+    active += tasks.working_on(ctx, (embed.KIND, "knowledge.embed"), {"collection_id": ident})
     return {"sources": views.source_list(ctx, rows), "source_counts": counts, "total_sources": found.sources,
             "working": [view(task) for task in sorted(active, key=lambda one: one.id)]}  # fmt: skip
 

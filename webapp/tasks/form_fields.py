@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webapp.tasks.kinds import TaskKind
+
+if TYPE_CHECKING:
+    from webapp.core.context import Ctx
 
 Schema = dict[str, Any]
 Raw = dict[str, Any]
@@ -26,6 +29,17 @@ RARE = ("engine", "collection_id")  # among the further options unless their mod
 ONE_LINE = ("text", "url", "date", "datetime-local", "number")
 SEVERAL_LINES = ("textarea", "lines", "words", "pairs", "json")
 YES = ("1", "on", "true", "yes")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What another area has for a field of this name, such as a person's collections. Registered by the application.
+
+    of: (value, label) of each that the caller may name. none: said where there is nothing to choose from.
+    """
+
+    of: Callable[[Ctx], list[tuple[str, str]]]
+    none: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,22 @@ class Field:
             return self.fields
         chosen = raw.get(self.tag)
         return self.variants.get(chosen if isinstance(chosen, str) else "", next(iter(self.variants.values())))
+
+
+# -- out of the database -----------------------------------------------------------------------------------------------
+
+
+def with_choices(fields: tuple[Field, ...], registered: Mapping[str, Choices], ctx: Ctx) -> tuple[Field, ...]:
+    """The same, where a text that names one of a person's things is a choice among them. What it means stays the same."""
+    return tuple(_chosen(one, registered[one.name], ctx) if one.name in registered and one.control == "text" else one
+                 for one in fields)  # fmt: skip
+
+
+def _chosen(one: Field, choices: Choices, ctx: Ctx) -> Field:
+    options = tuple(choices.of(ctx))
+    attrs = {"required": ""} if one.required else {}
+    hint = one.hint if options or not one.required else choices.none
+    return replace(one, control="select", options=options, attrs=attrs, hint=hint)
 
 
 # -- out of a schema -------------------------------------------------------------------------------------------------

@@ -249,6 +249,18 @@ def default_of(one: Field) -> Any:
     return _shown(one, one.default)
 
 
+def facts(fields: Iterable[Field], params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(label, value) of what a task was asked that fits on a line, in the words of its form."""
+    found = []
+    for one in fields:
+        value = params.get(one.name)
+        if one.pane or one.control not in (*ONE_LINE, "select", "checkbox") or value in (None, ""):
+            continue
+        said = ("No", "Yes")[value] if isinstance(value, bool) else str(value)
+        found.append((one.label, dict(one.options).get(str(value), said)))
+    return found
+
+
 # -- errors and buttons ----------------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,7 @@ def _shown(ctx: Ctx, page: FormPage, status: int = 200) -> Any:
     from webapp.files import service as files
 
     kept = [one for f in page.fields if f.control == "upload" for one in page.raw.get(f.name) or ()]
+    page.fields = form_fields.with_choices(page.fields, current_app.extensions["task_choices"], ctx)
     page.frame = {"accepted": accepted(), "max_upload_mb": ctx.rt.settings.largest_upload_mb,
                   "files": files.names(ctx, kept)}  # fmt: skip
     page.source = _source(page)

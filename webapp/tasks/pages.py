@@ -9,7 +9,7 @@ from flask import Response, current_app, flash, make_response, request, url_for
 
 from webapp.core.context import Ctx
 from webapp.core.errors import BadRequest
-from webapp.tasks import live, manager_pages, saved, service, sharing
+from webapp.tasks import forms, live, manager_pages, saved, service, sharing
 from webapp.tasks.door import READ, WRITE, kinds_shown, pages, to
 from webapp.tasks.kinds import AS_JSON, known
 from webapp.tasks.live_page import PageFeed
@@ -59,7 +59,8 @@ def show(ctx: Ctx, task_id: str) -> Any:
     task = service.get(ctx, task_id)
     events = service.events(ctx, task, limit=1000)
     kind = known(task.kind)
-    return render("tasks/show.html", task=view(task, ctx.user.username), events=events, result=task.result,
+    asked = kind and forms.facts(forms.fields_of(kind), {**task.params, "collection_id": None})
+    return render("tasks/show.html", task=view(task, ctx.user.username), events=events, result=task.result, asked=asked or [],
                   share=sharing.of(ctx, task), offered=kind is not None and kind.offered and not kind.hidden)  # fmt: skip
 
 

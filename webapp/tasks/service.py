@@ -158,9 +158,9 @@ def by_ids(ctx: Ctx, ids: Iterable[str]) -> dict[str, Task]:
     return {task.id: task for task in ctx.db.scalars(owned(ctx).where(Task.id.in_(wanted)))} if wanted else {}
 
 
-def working_on(ctx: Ctx, kind: str, params: dict[str, Any]) -> list[Task]:
-    """The caller's tasks of this kind with these parameters that are not over."""
-    rows = ctx.db.scalars(owned(ctx).where(Task.kind == kind, Task.status.in_(ACTIVE)).limit(200))
+def working_on(ctx: Ctx, kinds: Collection[str], params: dict[str, Any]) -> list[Task]:
+    """The caller's tasks of these kinds with these parameters that are not over."""
+    rows = ctx.db.scalars(owned(ctx).where(Task.kind.in_(kinds), Task.status.in_(ACTIVE)).limit(200))
     return [row for row in rows if row.params == params]
 
 

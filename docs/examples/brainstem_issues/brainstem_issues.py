@@ -26,7 +26,7 @@ class IssuesParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    collection_id: str = Field(title="Collection", max_length=40, description="The id in the address of its page.")
+    collection_id: str = Field(title="Collection", max_length=40, description="Where the issues are kept.")
     repository: str = Field(title="Repository", pattern=r"^[\w.-]+/[\w.-]+$", max_length=200, examples=["owner/name"])
     server: str = Field("https://api.github.com", title="API", pattern=r"^https?://\S+$", max_length=300,
                         description="Of Gitea and Forgejo: https://their.host/api/v1")  # fmt: skip

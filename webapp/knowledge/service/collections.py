@@ -113,6 +113,17 @@ def list_(ctx: Ctx) -> list[Summary]:
     return sorted(found, key=lambda one: (one.access != "owner", one.collection.bundled, one.collection.name.lower()))
 
 
+NONE_YET = "You have no collection yet: make one on the page Knowledge."
+
+
+def options(ctx: Ctx) -> list[tuple[str, str]]:
+    """(id, name) of those a form may offer: the caller's own, then what others show to them."""
+    rows = [row for row in readable_rows(ctx) if not row.bundled]
+    found = [(access_of(row, ctx.user) != "owner", row.name.lower(), row) for row in rows]
+    return [(row.id, f"{row.name} (only to read)" if others else row.name)
+            for others, _, row in sorted(found, key=lambda one: one[:2])]  # fmt: skip
+
+
 def summary(ctx: Ctx, collection_id: str) -> Summary:
     return _summaries(ctx, [get(ctx, collection_id)])[0]
 

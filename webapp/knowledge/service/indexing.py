@@ -10,6 +10,8 @@ from sqlalchemy import select
 if TYPE_CHECKING:
     from webapp.runtime import Runtime
 
+QUALITY = "maintenance.quality"
+
 
 def request(rt: Runtime, collection_id: str) -> str | None:
     """Have the collection's new chunks embedded: the id of the task that does it; None if there is nothing to do."""
@@ -28,8 +30,8 @@ def assess(rt: Runtime, collection_id: str) -> str | None:
     with rt.unit() as db:
         row = db.get(Collection, collection_id)
         of = select(Document.id).where(Document.collection_id == collection_id, Document.assessed_at.is_(None))
-        if row is None or db.scalar(of.limit(1)) is None or tasks.waiting(db, "knowledge.quality", params):
+        if row is None or db.scalar(of.limit(1)) is None or tasks.waiting(db, QUALITY, params):
             return None
         owner = replace(SYSTEM, id=row.owner_id)
         ctx = Ctx(rt, db, owner, request_id="quality")
-        return str(tasks.start(ctx, "knowledge.quality", params, title=f"Assess {row.name}", priority="low")["id"])
+        return str(tasks.start(ctx, QUALITY, params, title=f"Assess {row.name}", priority="low")["id"])
