@@ -52,8 +52,8 @@ cluster: $(DEV_STAMP) ## The deployment of docker-compose.yml as plain processes
 	@exec $(BIN)/python scripts/cluster.py $(ARGS)
 
 fuzz: $(DEV_STAMP) ## Try new requests at every address, new orders of tasks, new URLs for ten minutes (FUZZ_SECONDS)
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/conformance/test_fuzz.py \
-	  tests/tasks/test_any_order.py tests/core/test_any_url.py $(ARGS)
+	@SWEEP=all FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/conformance/test_fuzz.py \
+	  tests/conformance/test_inputs.py tests/tasks/test_any_order.py tests/core/test_any_url.py $(ARGS)
 
 audit: $(RUN_STAMP) ## Ask OSV for known holes in what the lock files name; says so when it cannot be reached
 	@$(BIN)/python scripts/audit.py $(ARGS)

@@ -65,6 +65,46 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     monkeypatch.setenv("BRAINSTEM_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_encoder() -> Iterator[None]:
+    """Runtimes of one test process share the child that makes vectors: text in, vectors out, nothing kept between.
+
+    Starting one takes most of a second of the processor. tests/embedding has its own.
+    """
+    from webapp.embedding import minilm
+
+    made: dict[str, Any] = {}
+    real = minilm.LocalModel
+
+    class Shared:
+        def __init__(self, name: str, *args: Any, **options: Any) -> None:
+            self.model = made.setdefault(name, real(name, *args, **options))
+
+        def call(self, *args: Any, **options: Any) -> Any:
+            return self.model.call(*args, **options)
+
+        def close(self) -> None:
+            """The others still want it."""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minilm, "LocalModel", Shared)
+        yield
+    for one in made.values():
+        one.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each application of a test process would compile the same templates anew."""
+    from flask import Flask
+    from jinja2 import FileSystemBytecodeCache
+
+    cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": cache})
+        yield
+
+
 def build_runtime(env: dict[str, str]) -> Runtime:
     return runtime_module.build(settings_module.load(env))
 
@@ -291,6 +331,36 @@ def _open_site(make_rt: Callable[..., Runtime], env: dict[str, str]) -> Iterator
     made = Site(rt, make_cast(rt))
     yield made
     made.close()
+
+
+# -- one application for the tests of a file, which leave it as they found it ------------------------------------------
+
+
+def _open_calm(home: Path, blank: Path, env: dict[str, str]) -> Iterator[Any]:
+    from tests.fakes.site import OPEN_LIMITS, Site
+
+    home.mkdir()
+    shutil.copy(blank, home / "brainstem.db")
+    rt = build_runtime({"BRAINSTEM_HOME": str(home), "AUTH_REQUIRED": "1", **OPEN_LIMITS, **env})
+    made = Site(rt, make_cast(rt))
+    yield made
+    made.close()
+    rt.close()
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, _blank_sqlite: Path) -> Iterator[Any]:
+    yield from _open_calm(tmp_path_factory.mktemp("calm") / "home", _blank_sqlite, {})
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("distributed", marks=pytest.mark.services)])
+def calm_both(request: Any, tmp_path_factory: pytest.TempPathFactory, _blank_sqlite: Path) -> Iterator[Any]:
+    home = tmp_path_factory.mktemp("calm") / "home"
+    if request.param == "embedded":
+        yield from _open_calm(home, _blank_sqlite, {})
+        return
+    with _database_like(request.getfixturevalue("_blank_postgres")) as name, _own_redis() as redis_url:
+        yield from _open_calm(home, _blank_sqlite, Services(f"{PG}/{name}", redis_url).env)
 
 
 # -- a real server ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from tests.fakes.site import Site, filled, name_of, routes
+from tests.fakes.sweeps import share
 
 HTTP = [route for route in routes() if route.method != "WS"]
 WITH_BODY = [route for route in HTTP if route.body is not None]
@@ -166,7 +167,7 @@ def path_of(site: Site, route: Any) -> str:
 @pytest.mark.parametrize("route", WITH_BODY, ids=name_of)
 def test_rubbish_bodies(calm: Site, route: Any) -> None:
     client, path = client_of(calm), path_of(calm, route)
-    for name, raw in RAW.items():
+    for name, raw in share(list(RAW.items()), name_of(route), 3):
         answer = client.open(path, method=route.method, data=raw, content_type="application/json")
         check(answer, route, name)
         if name not in MAY_PASS:
@@ -200,7 +201,7 @@ def test_rubbish_in_each_field(calm_both: Site, route: Any) -> None:
     sample = sample_of(route.body)
     assert set(sample) == set(route.body.model_fields), "the sample names every field"
     for field in sample:
-        for value in VALUES:
+        for value in share(VALUES, name_of(route) + field, 3):
             raw = json.dumps({**sample, field: value}, allow_nan=False)
             check(
                 client.open(path, method=route.method, data=raw, content_type="application/json"), route, {field: value}
@@ -262,7 +263,7 @@ def test_a_field_may_not_take_the_place_of_a_member(calm: Site) -> None:
 def test_rubbish_queries(calm_both: Site, route: Any) -> None:
     client, path = client_of(calm_both), path_of(calm_both, route)
     for field in [*route.query.model_fields, "unknown"]:
-        for text in TEXTS:
+        for text in share(TEXTS, name_of(route) + field, 3):
             check(client.get(path, query_string={field: text}), route, (field, text))
         check(client.get(f"{path}?{field}=%ff&{field}=%ED%A0%80&{field}"), route, field)
         check(client.get(path, query_string={field: ["1", "2", "x"]}), route, "repeated")
@@ -338,7 +339,7 @@ HEADERS = [
 def test_rubbish_headers(calm: Site, route: Any) -> None:
     client, path = client_of(calm), path_of(calm, route)
     sample = sample_of(route.body) if route.body else None
-    for headers in HEADERS:
+    for headers in share(HEADERS, name_of(route), 6):
         given: dict[str, Any] = {"json": sample} if sample and "Content-Type" not in headers else {}
         answer = client.open(path, method=route.method, headers=headers, buffered=False, **given)
         place = f"{name_of(route)} with {str(headers)[:80]}"
@@ -350,7 +351,7 @@ def test_rubbish_headers(calm: Site, route: Any) -> None:
 def test_rubbish_forms(calm_both: Site, route: Any) -> None:
     client, path = client_of(calm_both), path_of(calm_both, route)
     for field in route.form.model_fields:
-        for text in TEXTS:
+        for text in share(TEXTS, name_of(route) + field, 4):
             rest = {"content": "Words.", "username": "x", "password": "x", "action": "cancel", "name": "x"}
             answer = client.post(path, data={**rest, field: text})
             assert answer.status_code < 500, (path, field, text[:40])

@@ -12,16 +12,16 @@ API = "/api/v1/knowledge"
 SECRET = "The zebra of alice sleeps behind the observatory."
 
 
-@pytest.fixture
-def both(both_site: Site) -> tuple[Any, Any, dict[str, str]]:
+@pytest.fixture(scope="module")
+def both(calm_both: Site) -> tuple[Any, Any, dict[str, str]]:
     """(alice, charlie, ids of what is alice's)."""
-    alice, charlie = both_site.program(both_site.cast.alice), both_site.program(both_site.cast.charlie)
+    alice, charlie = calm_both.program(calm_both.cast.alice), calm_both.program(calm_both.cast.charlie)
     ids = {"collection": alice.post(f"{API}/collections", json={"name": "Papers"}).json["id"]}
     of = f"{API}/collections/{ids['collection']}"
     made = alice.post(f"{of}/documents", json={"id": "a", "title": "Zebra", "text": SECRET}).json
     ids |= {"document": made["document_id"], "version": made["version_id"]}
     ids["source"] = alice.post(f"{of}/sources", json={"kind": "text", "text": SECRET}).json["id"]
-    both_site.lab.run_all("interactive")
+    calm_both.lab.run_all("interactive")
     mine = charlie.post(f"{API}/collections", json={"name": "Papers"}).json["id"]
     charlie.post(f"{API}/collections/{mine}/documents", json={"id": "a", "text": "A horse stands in the meadow."})
     return alice, charlie, ids | {"mine": mine}
@@ -76,7 +76,7 @@ def test_naming_a_collection_of_another_or_a_path_is_naming_none(both: Any) -> N
                 assert "zebra" not in answer.text.replace(SECRET, "")
 
 
-def test_ids_of_another_inside_bodies_and_parameters(both: Any, both_site: Site) -> None:
+def test_ids_of_another_inside_bodies_and_parameters(both: Any, calm_both: Site) -> None:
     """A07: what a body names is looked up as the caller, whichever door it comes through."""
     _, charlie, ids = both
     task = {"title": "x", "task_config": {}}
@@ -95,7 +95,7 @@ def test_ids_of_another_inside_bodies_and_parameters(both: Any, both_site: Site)
         ("knowledge.read", {"source_ids": [ids["source"]]}),
     ):
         tries.append(("/api/v1/utils/ai-tasks/", {**task, "task_type": kind, "task_config": named}))
-    with both_site.unchanged():
+    with calm_both.unchanged():
         for path, body in tries:
             answer = charlie.post(path, json=body)
             refused = answer.status_code in (400, 403, 404, 422)
