@@ -1,7 +1,7 @@
 # One image for every process; docker-compose.yml says which one a container runs.
 # By itself: docker run -p 127.0.0.1:8000:8000 -v brainstem:/data brainstem   (embedded mode, accounts required)
 
-FROM python:3.13-slim-bookworm AS build
+FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 COPY requirements.lock requirements-build.lock ./
@@ -16,7 +16,11 @@ COPY static static
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --no-index -e . \
     && /opt/venv/bin/python -m compileall -q webapp actors migrations
 
-FROM python:3.13-slim-bookworm
+FROM python:3.13-slim-trixie
+# pg_dump and pg_restore of the database's version (`brainstem backup`): Debian 13 has those of Postgres 17.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends postgresql-client-17 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 brainstem \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin brainstem \
     && install -d -o brainstem -g brainstem -m 700 /data

@@ -38,7 +38,7 @@ def test_there_is_one_of_each() -> None:
         assert any(example.name in path.read_text("utf-8") for path in (ROOT / "docs").glob("adding-*.md")), (
             example.name
         )
-    assert groups >= {"brainstem.kinds", "brainstem.channels"}
+    assert groups >= {"brainstem.kinds", "brainstem.channels", "brainstem.engines"}
 
 
 def test_the_program_finds_and_loads_each(installed: Path, tmp_path: Path) -> None:
