@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Cast, make_cast
 from tests.fakes.lab import Lab, QueryCounter
 from webapp.core.context import Actor
+from webapp.core.db import utcnow
 from webapp.core.errors import BadRequest
 from webapp.insight import service as insight
 from webapp.runtime import Runtime
@@ -185,8 +186,56 @@ def test_as_many_questions_for_many_tasks_as_for_none(lab: Lab, cast: Cast, verb
 
     before = questions()
     for number in range(30):
-        put(lab, cast.alice, status=("completed", "failed")[number % 2], agent_id=f"agent-{number}")
-    assert questions() == before <= 4
+        at = utcnow() - timedelta(days=number % 10)
+        put(lab, cast.alice, ended=at, status=("completed", "failed")[number % 2], agent_id=f"agent-{number}")
+    assert questions() == before <= 5
+
+
+def test_what_is_over_is_added_up_once(lab: Lab, cast: Cast) -> None:
+    """100,000 tasks of the days before take a third of a second to add up; the next look is at today's only."""
+
+    def asked() -> tuple[int, int]:
+        with lab.as_(cast.alice, write=False) as ctx, QueryCounter(lab.rt) as seen:
+            found = statistics.report(ctx, NOON - timedelta(days=1), NOON + timedelta(hours=1))
+        return found.total.ended, sum("GROUP BY" in text and "UNION ALL" in text for text in seen.statements)
+
+    first = put(lab, cast.alice)
+    assert asked() == (1, 1)
+    assert asked() == (1, 0)
+    put(lab, cast.bob)
+    assert asked() == (1, 0), "whatever others do"
+    assert ask(lab, cast.bob).total.ended == 1
+    second = put(lab, cast.alice, ended=NOON - timedelta(hours=1))
+    assert asked() == (2, 1), "one that ended late"
+    with lab.rt.unit() as db:
+        db.delete(db.get(Task, first))
+    assert asked() == (1, 1), "one that was deleted"
+    with lab.rt.unit() as db:
+        row = db.get(Task, second)
+        assert row is not None
+        row.status, row.finished_at = "queued", None
+    assert asked() == (0, 1), "one that was tried again"
+
+
+def test_today_is_counted_at_every_look(lab: Lab, cast: Cast) -> None:
+    def total() -> int:
+        with lab.as_(cast.alice, write=False) as ctx:
+            return insight.of_tasks(ctx, insight.chosen("7d")).total.ended
+
+    today = utcnow()
+    for number in range(1, 4):
+        put(lab, cast.alice, ended=today - timedelta(days=2))
+        put(lab, cast.alice, ended=today)
+        assert total() == total() == 2 * number
+
+
+def test_a_process_keeps_so_many_sums() -> None:
+    kept = statistics._Kept()
+    for number in range(statistics.KEPT + 1):
+        kept.put(number, "traces", [number])
+        assert kept.get(0, "traces") == [0], "what is used stays"
+    assert kept.get(1, "traces") is None
+    assert kept.get(2, "other traces") is None
 
 
 def test_sqlite_reads_nothing_but_the_index(rt: Runtime) -> None:

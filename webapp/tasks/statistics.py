@@ -6,10 +6,12 @@ hundred counts instead of a sorted list of all tasks; they are at most a twentie
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -38,6 +40,7 @@ LONGEST = timedelta(days=400)
 HOURLY = timedelta(days=3)  # a range up to this is cut into hours, a longer one into days
 JUDGED = ("completed", "failed", "timed_out")  # a cancelled task is neither success nor error
 FAILED = ("failed", "timed_out")
+KEPT = 64  # ranges whose sums one process keeps
 
 
 @dataclass
@@ -151,7 +154,7 @@ class Report:
 
 
 def report(ctx: Ctx, since: datetime, until: datetime, *, everyone: bool = False, kind: str | None = None) -> Report:
-    """Three queries, whatever is in the tables. `everyone` is for administrators and means nothing for others.
+    """Five queries at most, whatever is in the tables. `everyone` is for administrators and means nothing for others.
 
     Raises BadRequest for a range that ends before it begins or is longer than LONGEST.
     """
@@ -165,9 +168,7 @@ def report(ctx: Ctx, since: datetime, until: datetime, *, everyone: bool = False
     kinds: dict[str, Figures] = {}
     agents: dict[str, Figures] = {}
     slots = {_slot_name(slot.at, hourly): slot for slot in found.slots}
-    for part, name, status, drawer, number, took, began, waited in ctx.db.execute(
-        _ended(ctx, since, until, hourly, all_, kind)
-    ):
+    for part, name, status, drawer, number, took, began, waited in _sums(ctx, since, until, hourly, all_, kind):
         if part == "slot":
             if name in slots:
                 slots[name].add(status, number, took or 0, began, waited or 0)
@@ -204,6 +205,56 @@ def _join(total: Figures, one: Figures) -> None:
     total.waited_ms += one.waited_ms
     total.waiting += one.waiting
     total.running += one.running
+
+
+# -- sums of what is over --------------------------------------------------------------------------------------------
+
+
+def _sums(
+    ctx: Ctx, since: datetime, until: datetime, hourly: bool, everyone: bool, kind: str | None
+) -> Iterable[Sequence[Any]]:
+    """Rows of `_ended`. Adding up 100,000 tasks takes a third of a second, and almost all of them ended before this hour
+    or day began: their sums are kept, and asked for again only when some of these tasks came or went."""
+    cut = min(until, max(since, _begin(utcnow(), hourly)))
+    over = _kept_sums(ctx, since, cut, hourly, everyone, kind) if since < cut else ()
+    return chain(over, ctx.db.execute(_ended(ctx, cut, until, hourly, everyone, kind)) if cut < until else ())
+
+
+def _kept_sums(
+    ctx: Ctx, since: datetime, until: datetime, hourly: bool, everyone: bool, kind: str | None
+) -> Sequence[Any]:
+    kept: _Kept = ctx.rt.kept("sums of tasks", _Kept)
+    # Whoever retries a task or deletes it changes the number, and whatever ends late is the last.
+    seen = tuple(ctx.db.execute(_traces(ctx, since, until, everyone, kind)).one())
+    key = (None if everyone else ctx.user.id or "", everyone, since, until, hourly, kind)
+    rows = kept.get(key, seen)
+    if rows is None:
+        rows = [tuple(row) for row in ctx.db.execute(_ended(ctx, since, until, hourly, everyone, kind))]
+        kept.put(key, seen, rows)
+    return rows
+
+
+class _Kept:
+    """Sums by what was asked for, with the traces of the tasks they are of; those used last stay."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: OrderedDict[Any, tuple[Any, Sequence[Any]]] = OrderedDict()
+
+    def get(self, key: Any, seen: Any) -> Sequence[Any] | None:
+        with self._lock:
+            before, rows = self._rows.get(key, (None, ()))
+            if before != seen:
+                return None
+            self._rows.move_to_end(key)
+            return rows
+
+    def put(self, key: Any, seen: Any, rows: Sequence[Any]) -> None:
+        with self._lock:
+            self._rows[key] = seen, rows
+            self._rows.move_to_end(key)
+            while len(self._rows) > KEPT:
+                self._rows.popitem(last=False)
 
 
 # -- SQL -------------------------------------------------------------------------------------------------------------
@@ -252,6 +303,14 @@ def _ended(ctx: Ctx, since: datetime, until: datetime, hourly: bool, everyone: b
     )
 
 
+def _traces(ctx: Ctx, since: datetime, until: datetime, everyone: bool, kind: str | None) -> Any:
+    """What differs when any of these tasks came or went: a tenth of the work of adding them up."""
+    completed = func.count().filter(Task.status == "completed")
+    traces = select(func.count(), completed, func.min(Task.finished_at), func.max(Task.finished_at))
+    return traces.where(*_counted(ctx, everyone, kind, by_rest=True), Task.finished_at >= since,
+                        Task.finished_at < until)  # fmt: skip
+
+
 def _columns(part: str, name: Any, status: Any, drawer: Any, rows: Any) -> list[Any]:
     """part, name, status, drawer, number, took, began, waited: what began has a time it waited, and then took one."""
     return [
@@ -289,10 +348,15 @@ def _slot_name(at: datetime, hourly: bool) -> str:
     return at.strftime("%Y-%m-%d %H" if hourly else "%Y-%m-%d")
 
 
+def _begin(at: datetime, hourly: bool) -> datetime:
+    """Of the hour or day it lies in."""
+    at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return at if hourly else at.replace(hour=0)
+
+
 def _slots(since: datetime, until: datetime, hourly: bool) -> list[Slot]:
     step = timedelta(hours=1) if hourly else timedelta(days=1)
-    at = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    at = at if hourly else at.replace(hour=0)
+    at = _begin(since, hourly)
     found = []
     while at < until:
         found.append(Slot(at))
