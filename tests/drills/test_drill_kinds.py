@@ -1,18 +1,18 @@
 """kill -9 in public kinds of task: taken up again from its checkpoint, the same result, no effect twice.
 
 Two ways to die. "step": the process kills itself right after the nth thing the task wrote (a checkpoint, progress, a log
-line), n at random: nothing that was kept may be done again. "moment": everything is killed from outside after a random
-time, also while a request is on its way; then a page may be asked for once more a kill, and what a POST changed is counted
-by its Idempotency-Key.
+line), n at random: nothing that was kept may be done again. "moment": everything, or in a deployment the worker that holds
+the task, is killed from outside after a random time, also while a request is on its way; then a page may be asked for once
+more a kill, and what a POST changed is counted by its Idempotency-Key.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import threading
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,12 +22,11 @@ from typing import Any, Self
 import pytest
 import requests
 
-from tests.conftest import Server
-from tests.drills.harness import FULL, scaled, tell
+from tests.drills.conftest import MODES, Stacks
+from tests.drills.harness import FULL, Embedded, Stack, kill9, scaled, tell
 from tests.fakes.small_site import article
 
 pytestmark = pytest.mark.drill
-Make = Callable[..., Server]
 TASKS = "/api/v1/utils/ai-tasks/"
 FINAL = ("completed", "failed", "cancelled")
 TEXT = " ".join(f"Bee number {n} brings {n * 7} drops of nectar to hive {n % 5}." for n in range(120))
@@ -143,25 +142,15 @@ KINDS: dict[str, tuple[Callable[[Receiver, str], Config], Callable[[Config], Any
 
 
 class Drill:
-    """Tasks of one kind, one after the other, in a server that keeps dying."""
+    """Tasks of one kind, one after the other, in an installation that keeps dying."""
 
-    def __init__(self, make_server: Make, tmp_path: Path, site: Receiver, kind: str, rng: random.Random) -> None:
-        self.site, self.kind, self.rng = site, kind, rng
+    def __init__(self, stack: Stack, armed: Path, site: Receiver, kind: str, rng: random.Random) -> None:
+        self.stack, self.armed, self.site, self.kind, self.rng = stack, armed, site, kind, rng
         self.config, self.core = KINDS[kind]
         self.kills = self.tasks = self.again = 0
-        self.armed = tmp_path / "armed"
-        self.server = make_server(
-            {
-                "BRAINSTEM_ALLOW_HOSTS": "127.0.0.1",
-                "BRAINSTEM_MAX_CRASHES": "1000",
-                "BRAINSTEM_RATE_LIMIT": "100000/minute",
-            },
-            start=False,
-        )
 
     def calm(self) -> tuple[Any, int, float]:
         """(what the result must be, how often the task writes, how long it takes) without any kill."""
-        self.server.start()
         began = time.monotonic()
         task_id, mark = self.start()
         task = self.wait(task_id)
@@ -169,8 +158,7 @@ class Drill:
         assert task is not None
         assert task["status"] == "completed", task["error_message"]
         self.check_effects(mark, 0)
-        writes = self.sql("SELECT count(*) FROM task_events WHERE task_id = ?", task_id) + 2
-        self.server.kill()
+        writes = self.count("SELECT count(*) AS n FROM task_events WHERE task_id = :id", task_id) + 2
         return self.core(task["result_data"]), writes, took
 
     def start(self, writes: int = 0) -> tuple[str, str]:
@@ -178,14 +166,12 @@ class Drill:
         self.tasks += 1
         if writes:
             self.armed.write_text(f"wrote_{self.kind}:kill:{self.rng.randrange(1, writes)},{self.tasks}::")
-        mark = f"{self.kind}{self.tasks}"
+        mark = f"{self.kind}{uuid.uuid4().hex}"
         body = {"task_type": self.kind, "task_config": self.config(self.site, mark)}
         deadline = time.monotonic() + 60
         while True:  # whoever is cut off asks again with the same key: one task, whatever was lost
             try:
-                answer = requests.post(
-                    self.server.url + TASKS, json=body, headers={"Idempotency-Key": mark}, timeout=30
-                )
+                answer = requests.post(self.stack.url + TASKS, json=body, headers={"Idempotency-Key": mark}, timeout=30)
                 break
             except requests.RequestException:
                 assert time.monotonic() < deadline
@@ -200,7 +186,7 @@ class Drill:
             if until is not None and time.monotonic() >= until:
                 return None
             try:
-                task: Config = requests.get(f"{self.server.url}{TASKS}{task_id}/", timeout=30).json()
+                task: Config = requests.get(f"{self.stack.url}{TASKS}{task_id}/", timeout=30).json()
             except (requests.RequestException, ValueError):  # it died; its supervisor starts another
                 time.sleep(0.05)
                 continue
@@ -209,9 +195,19 @@ class Drill:
             time.sleep(0.02)
         raise AssertionError(f"{self.kind}: not over after {patience:g} s: {task['status']} {task['message']}")
 
-    def sql(self, statement: str, *values: Any) -> int:
-        with sqlite3.connect(self.server.home / "brainstem.db") as db:
-            return int(db.execute(statement, values).fetchone()[0])
+    def count(self, statement: str, task_id: str) -> int:
+        return int(self.stack.sql(statement, id=task_id)[0]["n"])
+
+    def kill(self, task_id: str) -> bool:
+        """Everything at once; in a deployment the worker that holds the task or a part of it. False: nobody does."""
+        if isinstance(self.stack, Embedded):
+            self.stack.kill_all()
+            self.stack.start()
+            return True
+        if pid := holder(self.stack, task_id):
+            kill9(pid)
+            self.stack.wait_workers()
+        return pid != 0
 
     def check_effects(self, mark: str, moments: int) -> None:
         """moments: kills that may have cut a request off."""
@@ -226,8 +222,6 @@ class Drill:
 
     def run(self, wanted: int, how: str) -> None:
         goal, writes, took = self.calm()
-        self.server.env["BRAINSTEM_FAILPOINT"] = f"@{self.armed}"
-        self.server.start()
         resumed = 0
         while self.kills < wanted:
             before = self.kills
@@ -238,18 +232,26 @@ class Drill:
                 task = self.wait(task_id, until=pause and time.monotonic() + pause)
                 if task is not None:
                     break
-                self.server.kill()
-                self.server.start()
-                self.kills, deaths = self.kills + 1, deaths + 1
+                if self.kill(task_id):
+                    self.kills, deaths = self.kills + 1, deaths + 1
             if how == "step":
                 self.kills += not self.armed.exists()
             assert task["status"] == "completed", task["error_message"]
             assert self.core(task["result_data"]) == goal, "another result than without kills"
             self.check_effects(mark, deaths)
             resumed += self.kills > before
-            assert self.sql("SELECT count(*) FROM task_events WHERE task_id = ? AND type = 'result'", task_id) == 1
-        tell(f"kinds-{self.kind}-{how}", "embedded", kills=self.kills, tasks=self.tasks - 1, resumed=resumed,
+            results = "SELECT count(*) AS n FROM task_events WHERE task_id = :id AND type = 'result'"
+            assert self.count(results, task_id) == 1
+        tell(f"kinds-{self.kind}-{how}", self.stack.mode, kills=self.kills, tasks=self.tasks - 1, resumed=resumed,
              writes=writes, fetched_again=self.again, calm_seconds=took)  # fmt: skip
+
+
+def holder(stack: Stack, task_id: str) -> int:
+    """The living worker process that runs the task or a part of it; 0 when none does."""
+    rows = stack.sql(
+        "SELECT worker_id FROM tasks WHERE (id = :id OR parent_id = :id) AND status = 'running'", id=task_id
+    )
+    return next((pid for pid in stack.worker_pids() for row in rows if f"-{pid}-" in row["worker_id"]), 0)
 
 
 @pytest.fixture
@@ -258,13 +260,33 @@ def site() -> Iterator[Receiver]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that makes a process kill itself."""
+    return tmp_path_factory.mktemp("kinds") / "armed"
+
+
+@pytest.fixture(scope="module", params=MODES)
+def _stack(request: pytest.FixtureRequest, _stacks: Stacks, armed: Path) -> Iterator[Stack]:
+    env = {"BRAINSTEM_ALLOW_HOSTS": "127.0.0.1", "BRAINSTEM_MAX_CRASHES": "1000", "BRAINSTEM_FAILPOINT": f"@{armed}"}
+    made: Stack = _stacks.embedded(**env) if request.param == "embedded" else _stacks.cluster(live=False, **env)
+    yield made.start()
+    made.close()
+
+
+@pytest.fixture
+def stack(_stack: Stack, armed: Path) -> Iterator[Stack]:
+    """One installation for all kinds, whole again after each."""
+    yield _stack
+    armed.unlink(missing_ok=True)
+    _stack.heal()
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_right_after_a_write(
-    make_server: Make, tmp_path: Path, site: Receiver, rng: random.Random, kind: str
-) -> None:
-    Drill(make_server, tmp_path, site, kind, rng).run(scaled(20, 1), "step")
+def test_killed_right_after_a_write(stack: Stack, armed: Path, site: Receiver, rng: random.Random, kind: str) -> None:
+    Drill(stack, armed, site, kind, rng).run(scaled(20, 1), "step")
 
 
 @pytest.mark.parametrize("kind", KINDS if FULL else ["api"])  # what would be sent twice, if anything
-def test_killed_at_any_moment(make_server: Make, tmp_path: Path, site: Receiver, rng: random.Random, kind: str) -> None:
-    Drill(make_server, tmp_path, site, kind, rng).run(scaled(20, 1), "moment")
+def test_killed_at_any_moment(stack: Stack, armed: Path, site: Receiver, rng: random.Random, kind: str) -> None:
+    Drill(stack, armed, site, kind, rng).run(scaled(20, 1), "moment")

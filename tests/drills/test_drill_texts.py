@@ -5,24 +5,22 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.conftest import Server
-from tests.drills.harness import scaled, tell
+from tests.drills.harness import Embedded, Stack, kill9, scaled, tell
+from tests.drills.test_drill_kinds import holder
 from tests.fakes.openai_server import OpenAIServer
 from tests.fakes.small_site import SmallSite
 from tests.research.conftest import BEES
 
 pytestmark = pytest.mark.drill
-Make = Callable[..., Server]
 FINAL = ("completed", "failed", "cancelled", "timed_out")
 PAGES = ("/wiki/Mason_bees", "/bees/nesting.html", "/bees/enemies.html")
 
@@ -48,29 +46,30 @@ def script(asked: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["summary", "research", "content_generation"])
-def test_killed_at_random_steps(make_server: Make, tmp_path: Path, rng: random.Random, kind: str) -> None:
+def test_killed_at_random_steps(mode: str, own: Callable[..., Any], rng: random.Random, kind: str) -> None:
     with SmallSite() as site, OpenAIServer() as models:
         site.pages.update(BEES)
         site.delay = 0.1
         models.script = script
+        more = {"live": False} if mode == "distributed" else {}
         env = {"BRAINSTEM_MODEL_SERVERS": models.env["BRAINSTEM_MODEL_SERVERS"], "BRAINSTEM_MAX_CRASHES": "1000",
                "BRAINSTEM_ALLOW_HOSTS": f"127.0.0.1,{models.host}"}  # fmt: skip
-        server = make_server(env)
+        stack: Stack = own(mode, **env, **more).start()
         kills = doubled = 0
         wanted = scaled(20, 2)
         while kills < wanted:
             site.log.clear()
             models.asked.clear()
-            task_id, mine = _start(server, kind, work(site)[kind]), 0
-            while kills < wanted and mine < 5 and _status(server, task_id) not in FINAL:
+            task_id, mine = _start(stack, kind, work(site)[kind]), 0
+            while kills < wanted and mine < 5 and _task(stack, task_id)["status"] not in FINAL:
                 time.sleep(rng.uniform(0.05, 1.5))  # the random moment of the kill, not a wait for anything
-                server.kill()
-                kept = _calls_kept(server.home, task_id)
-                asked = [json.dumps(one["messages"][0]) + _steady(one) for one in models.asked]
-                server.start()
+                if not _kill(stack, task_id):
+                    continue
+                kept, asked = _calls_kept(stack, task_id), len(models.asked)
+                _again(stack)
                 kills, mine = kills + 1, mine + 1
-                assert len(asked) >= kept, "what is kept was asked for"
-            row = _wait(server, task_id)
+                assert asked >= kept, "what is kept was asked for"
+            row = _wait(stack, task_id)
             assert row["status"] == "completed", row
             calls = Counter(json.dumps(one["messages"][0]) + _steady(one) for one in models.asked)
             again = sum(count - 1 for count in calls.values())
@@ -78,41 +77,55 @@ def test_killed_at_random_steps(make_server: Make, tmp_path: Path, rng: random.R
             doubled += again
             pages = Counter(path for path in site.asked().elements() if path in PAGES)
             assert sum(pages.values()) - len(pages) <= mine, pages
-        tell("texts", kind, kills=kills, asked_again=doubled)
+        tell(f"texts-{kind}", mode, kills=kills, asked_again=doubled)
 
 
-def _start(server: Server, kind: str, config: dict[str, Any]) -> str:
-    answer = requests.post(
-        f"{server.url}/api/v1/utils/ai-tasks/", json={"task_type": kind, "task_config": config}, timeout=30
-    )
+def _kill(stack: Stack, task_id: str) -> bool:
+    """Everything at once; in a deployment the worker that holds the task or a part of it. False: nobody does."""
+    if isinstance(stack, Embedded):
+        stack.kill_all()
+        return True
+    pid = holder(stack, task_id)
+    if pid:
+        kill9(pid)
+    return pid != 0
+
+
+def _again(stack: Stack) -> None:
+    """Whoever was killed works again: a deployment's supervisor saw to it."""
+    if isinstance(stack, Embedded):
+        stack.start()
+    stack.wait_workers()
+
+
+def _start(stack: Stack, kind: str, config: dict[str, Any]) -> str:
+    answer = stack.post("/api/v1/utils/ai-tasks/", {"task_type": kind, "task_config": config})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
 
-def _status(server: Server, task_id: str) -> str:
-    return str(requests.get(f"{server.url}/api/v1/utils/ai-tasks/{task_id}/", timeout=30).json()["status"])
+def _task(stack: Stack, task_id: str) -> dict[str, Any]:
+    row: dict[str, Any] = requests.get(f"{stack.url}/api/v1/utils/ai-tasks/{task_id}/", timeout=30).json()
+    return row
 
 
-def _wait(server: Server, task_id: str, patience: float = 120.0) -> dict[str, Any]:
+def _wait(stack: Stack, task_id: str, patience: float = 120.0) -> dict[str, Any]:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        row: dict[str, Any] = requests.get(f"{server.url}/api/v1/utils/ai-tasks/{task_id}/", timeout=30).json()
+        row = _task(stack, task_id)
         if row["status"] in FINAL:
             return row
         time.sleep(0.1)
     raise AssertionError(f"not done: {row}")
 
 
-def _calls_kept(home: Path, task_id: str) -> int:
+def _calls_kept(stack: Stack, task_id: str) -> int:
     """Checkpoints that hold what a model wrote."""
-    with sqlite3.connect(home / "brainstem.db") as db:
-        row = db.execute("SELECT checkpoint FROM tasks WHERE id = ?", (task_id,)).fetchone()
-    kept = json.loads(row[0]) if row and row[0] else {}
+    kept = stack.row(task_id)["checkpoint"] or {}
+    kept = json.loads(kept) if isinstance(kept, str) else kept
     return sum(key.startswith(("wrote ", "section ", "outline", "answer ", "length ")) for key in kept)
 
 
 def _steady(asked: dict[str, Any]) -> str:
     """A prompt without the marks that are made up for each call."""
-    import re
-
     return re.sub(r"(?:text|source|draft|before)-[0-9a-f]{6}", "", asked["messages"][-1]["content"])

@@ -15,7 +15,7 @@ from tests.conftest import make_cast
 from tests.fakes import embedders
 from tests.fakes.lab import Lab
 from tests.knowledge.conftest import Shelf
-from webapp.core.chroma import Folder
+from webapp.core.chroma import Absent, Folder
 from webapp.core.context import Ctx
 from webapp.core.errors import BadRequest, NoModel, TaskCancelled
 from webapp.embedding import service as embedding
@@ -324,6 +324,19 @@ def test_one_task_waits_for_many_requests(shelf: Shelf) -> None:
     assert embed.request(shelf.rt, shelf.collection_id) is None, "there is nothing to do"
     fill(shelf, 1, first=900)
     assert embed.request(shelf.rt, shelf.collection_id), "one that is over does not count"
+
+
+def test_without_an_index_nothing_follows_by_itself(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment without Chroma searches by words; nobody is told of a failure for each document they add."""
+    fill(shelf, 3)
+    monkeypatch.setattr(shelf.rt, "vectors", Absent())
+    assert embed.request(shelf.rt, shelf.collection_id) is None
+    assert tasks(shelf) == []
+    with shelf.as_(shelf.cast.alice) as ctx:
+        assert embed.request(ctx, shelf.collection_id), "who asks for it hears why it cannot be"
+    lab_of(shelf).run("embedding")
+    [task] = tasks(shelf)
+    assert (task.status, "No vector index is set up" in (task.error or "")) == ("failed", True)
 
 
 def test_a_missing_embedder_fails_with_what_to_do(shelf: Shelf) -> None:

@@ -32,6 +32,8 @@ REBUILD = "Run `brainstem reindex`, or press Rebuild on the collection's page."
 class _Chroma:
     """What folder and server have in common. `_open` gives a client, `_check` says whether it is still good."""
 
+    there = True
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._client: Any = None
@@ -250,6 +252,8 @@ class Server(_Chroma):
 
 class Absent(_Chroma):
     """A deployment without a Chroma server."""
+
+    there = False
 
     def _open(self) -> Any:
         raise IndexTrouble("No vector index is set up.", suggestion="Set CHROMA_URL.", retryable=False)

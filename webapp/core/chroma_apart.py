@@ -27,6 +27,8 @@ PART = 5000  # vectors of one message
 class FolderApart:
     """As `Folder`, which the child opens. Queries go before what writes."""
 
+    there = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._child = Resident("webapp.core.chroma_apart:Opened", {"path": str(path)}, idle_seconds=IDLE)

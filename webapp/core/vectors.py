@@ -33,7 +33,12 @@ class IndexHeld(IndexTrouble):
 
 
 class Vectors(Protocol):
-    """Named sets of vectors of one dimension each, compared by cosine. Every method raises IndexTrouble."""
+    """Named sets of vectors of one dimension each, compared by cosine. Every method raises IndexTrouble.
+
+    there: whether an index is set up at all, whether it answers or not.
+    """
+
+    there: bool
 
     def add(self, name: str, ids: Sequence[int], vectors: Floats) -> None:
         """Put in or replace; makes the set if it is not there."""

@@ -87,12 +87,15 @@ def request(given: Ctx | Runtime, collection_id: str) -> str | None:
     """The task of the collection's owner that embeds it, started unless one waits; None if there is nothing to do.
 
     Call it after the chunks are stored (or in the same unit). A task that runs may have had its last look, so only one
-    that waits counts.
+    that waits counts. Where no index is set up, nothing follows by itself: a task for each document could only fail, and
+    its owner would be told. Somebody who asks for it (a Ctx) gets one and hears why.
     """
     from webapp.core.context import SYSTEM, Ctx
 
     if isinstance(given, Ctx):
         return _request(given, collection_id)
+    if not given.vectors.there:
+        return None
     with given.unit() as db:
         return _request(Ctx(given, db, SYSTEM, request_id="embedding"), collection_id)
 

@@ -84,8 +84,8 @@ class _Writer:
         self.task.progress(90, "Looking each sentence up in the sources")
         whole, left = self._placed("whole", text, self.texts, self.most)
         if not whole:
-            self.task.save("not written", f"{self.model.engine.id} wrote {len(left)} sentences, but the sources carry none "
-                           "of them.")  # fmt: skip
+            self.task.save("not written", f"{self.model.engine.id} wrote {len(left)} sentence{'' if len(left) == 1 else 's'}, "
+                           "but the sources carry none of it.")  # fmt: skip
             return None
         each = {} if single or not self.each else {key: self._one(key, text) for key, text in summaries.items()}
         return self._made(whole, left, {key: one for key, one in each.items() if one})
