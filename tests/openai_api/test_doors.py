@@ -71,6 +71,14 @@ def test_without_a_model_it_says_what_to_do(site: Site) -> None:
     assert site.lab.count("tasks") == 0
 
 
+def test_collections_one_may_not_read_are_told_before_anything_is_stored(site: Site) -> None:
+    made = site.program(site.cast.bob).post("/api/v1/knowledge/collections", json={"name": "Bob's"}).json["id"]
+    body = {"model": "brainstem/extractive", "messages": HELLO, "collections": [made]}
+    answer = site.program(site.cast.alice).post(CHAT, json=body)
+    fits_openai(answer, 404, "invalid_request_error", "not_found")
+    assert site.lab.count("tasks") == 0
+
+
 def test_one_task_of_ones_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer's task is the caller's: nobody else sees it."""
     from webapp.openai_api import api

@@ -55,6 +55,14 @@ class Instructions:
     config: dict[str, Any] = field(default_factory=dict)
 
 
+def prepare(ctx: Ctx, params: dict[str, Any]) -> None:
+    """Collections that the caller may not read are told at the door. Raises NotFound."""
+    from webapp.knowledge.service import collections
+
+    if params.get("collections"):
+        collections.readable(ctx, params["collections"])
+
+
 def run(task: TaskRun) -> dict[str, Any]:
     """{text, finish, prompt_tokens, completion_tokens, engine, seconds}; grounded ones have `sources`, `brainstem`."""
     params = CompletionParams.model_validate(task.params)
@@ -155,6 +163,7 @@ COMPLETION = TaskKind(
     label="API call",
     queue="inference",
     params=CompletionParams,
+    prepare=prepare,
     run=run,
     description="A call of /v1/chat/completions by a program.",
     time_limit=LIMIT + 15.0,
