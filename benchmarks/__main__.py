@@ -14,6 +14,7 @@ from benchmarks.harness import Report
 BENCHES = {
     "start": "idle enqueue -> start, beside Celery and a bare Redis hand-off",
     "throughput": "no-op jobs a second with rows and events, beside Celery with rows",
+    "scaling": "a second worker group: its share of waiting work, and what a task costs",
     "live": "event commit -> client over WebSocket and SSE, beside polling and a FastAPI hub",
     "accept": "POST that stores and queues a task, beside FastAPI doing the same",
     "sqlite": "eight writers on one SQLite file through our write path",

@@ -28,7 +28,7 @@ DATA = Path(os.environ.get("BENCH_DATA") or DEVELOPERS)  # or another folder lai
 RESULTS = ROOT / "bench-results"
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 PLUGINS = ",".join(
-    f"bench.{name.lower()}=benchmarks.kinds:{name}" for name in ("STAMP", "HOLD", "NOOP", "TARGETS", "EMIT")
+    f"bench.{name.lower()}=benchmarks.kinds:{name}" for name in ("STAMP", "HOLD", "NOOP", "PAUSE", "TARGETS", "EMIT")
 )
 
 # Limits that protect a real server would cap the bench instead of the code; everything else is as shipped.
@@ -292,6 +292,12 @@ def open_runtime(env: dict[str, str]) -> Any:
     kinds.add_setting(settings.plugins)
     supervisor.ensure_schema(rt)
     return rt
+
+
+def workers(rt: Any) -> int:
+    """How many worker processes have said that they are there."""
+    with rt.engine.connect() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM workers").scalar())
 
 
 def local_ctx(rt: Any, db: Any) -> Any:

@@ -66,6 +66,19 @@ HOLD = TaskKind("bench.hold", "Hold", "interactive", HoldParams, hold, max_attem
 NOOP = TaskKind("bench.noop", "No-op", "interactive", HoldParams, lambda run: {}, max_attempts=1)
 
 
+class PauseParams(BaseModel):
+    seconds: float = 0.25
+
+
+def pause(run: TaskRun) -> dict[str, Any]:
+    """Work that waits for somebody else, as a page or a model server: hardly any processor."""
+    time.sleep(run.params["seconds"])
+    return {"pid": os.getpid()}
+
+
+PAUSE = TaskKind("bench.pause", "Pause", "interactive", PauseParams, pause, max_attempts=1)
+
+
 class TargetParams(BaseModel):
     count: int = 1
 

@@ -86,7 +86,7 @@ def postgres_ours(home: Path, port: int, jobs: int) -> dict[str, float]:
             hold = h.redis_client(port, 0)
             hold.rename("brainstem:interactive", "held")
             with h.brainstem(["worker", "fast", "-p", "2"], env, home) as child:
-                h.wait_for(lambda: workers(rt) == 2, 30)
+                h.wait_for(lambda: h.workers(rt) == 2, 30)
                 time.sleep(1.0)
                 before = h.cpu_seconds(child.pid)
                 hold.rename("held", "brainstem:interactive")
@@ -95,11 +95,6 @@ def postgres_ours(home: Path, port: int, jobs: int) -> dict[str, float]:
         finally:
             rt.close()
     return {**found, "enqueue_us": enqueue * 1e6, "cpu_us": cpu / jobs * 1e6}
-
-
-def workers(rt: Any) -> int:
-    with rt.engine.connect() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM workers").scalar())
 
 
 def celery(b1: Any, row: str, jobs: int) -> dict[str, float]:
