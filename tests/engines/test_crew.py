@@ -51,6 +51,31 @@ def test_after_a_pause_it_counts_who_runs_at_that_moment(machine: Machine) -> No
     assert team.now() == 2, "an hour of silence says nothing about now"
 
 
+@pytest.mark.parametrize(("running", "others", "glances"), [
+    ([1], 0, 1), ([2, 1], 0, 2), ([3, 2, 3, 2], 1, 4), ([9, 9, 9, 9, 1], 8, 4), ([0], 0, 1),
+])  # fmt: skip
+def test_who_only_passes_by_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, running: list[int], others: int, glances: int
+) -> None:
+    """The process that asked is seen running for a moment; it cost the first step of a prompt a core."""
+    seen = iter(running)
+    looked: list[int] = []
+
+    class Load:
+        def read_text(self, _: str) -> str:
+            looked.append(next(seen))
+            return f"0.20 0.18 0.12 {looked[-1]}/80 11206"
+
+    monkeypatch.setattr(crew, "RUNNING", Load())
+    monkeypatch.setattr(crew.time, "sleep", lambda _: None)
+    assert (crew._running_others(), len(looked)) == (others, glances)
+
+
+def test_where_nobody_tells_who_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(crew, "RUNNING", tmp_path / "no such file")
+    assert crew._running_others() == 0
+
+
 def test_it_looks_now_and_then_and_not_at_each_token(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     team = Crew(4)
     team.now()
