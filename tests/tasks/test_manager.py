@@ -186,6 +186,7 @@ def test_schedules_have_a_limit(lab: Lab, alice: Actor, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("repeat", "time", "cron", "words"), [
     ("daily", "07:30", "30 7 * * *", "every day at 07:30 UTC"), ("weekdays", "9:05", "5 9 * * 1-5", "every weekday at 09:05 UTC"),
     ("sunday", "00:00", "0 0 * * 0", "every Sunday at 00:00 UTC"), ("hourly", "00:15", "15 * * * *", "every hour at :15"),
+    ("hourly", "00:00", "0 * * * *", "every hour"),
     ("monthly", "", "0 9 1 * *", "on the first of each month at 09:00 UTC"),
 ])  # fmt: skip
 def test_a_time_in_words_is_a_cron_line_and_back(repeat: str, time: str, cron: str, words: str) -> None:

@@ -35,7 +35,7 @@ class AnalysisParams(BaseModel):
     url: str | None = Field(None, title="Address of a table", max_length=2048)
     analysis_type: Literal["statistical", "descriptive", "correlation", "comparison", "trend"] = Field(
         "statistical", title="What to look at",
-        description="statistical is everything; the others describe the columns and look at one thing.",
+        description="Statistical is everything; the others describe the columns and look at one thing.",
     )  # fmt: skip
     target: str | None = Field(None, title="Column to explain", max_length=120,
                                description="Only comparisons and trends of this column.")  # fmt: skip

@@ -315,6 +315,6 @@ def in_words(cron: str) -> str:
     if repeat == "cron":
         return cron
     if repeat == "hourly":
-        return f"every hour at :{time[3:]}"
+        return "every hour" if time[3:] == "00" else f"every hour at :{time[3:]}"
     words = {"daily": "every day", "weekdays": "every weekday", "monthly": "on the first of each month"}
     return f"{words.get(repeat) or 'every ' + repeat.capitalize()} at {time} UTC"
