@@ -38,6 +38,7 @@ from scripts.scene import seed  # noqa: E402
 from scripts.scene_talk import outside  # noqa: E402
 
 WIDTHS = {380: 780, 768: 1024, 1440: 900}
+BETWEEN = (900, 1100)  # photographed by nobody, but not to scroll sideways either: before and after the menu goes
 THEMES = ("light", "dark")
 FIRST_KB, LATER_KB = 150, 20
 EXEMPT = ("/docs", "/redoc")  # other people's pages: looked at, not judged
@@ -186,8 +187,8 @@ class Photographer:
         """In the other widths nothing sticks out, and in the other theme what is written can be read."""
         other = next(one for one in THEMES if one != shot.theme)
         page.emulate_media(color_scheme=other)
-        for width in (one for one in WIDTHS if one != shot.width):
-            page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        for width in (one for one in (*WIDTHS, *BETWEEN) if one != shot.width):
+            page.set_viewport_size({"width": width, "height": WIDTHS.get(width, 900)})
             over = page.evaluate(LOOK)["over"]
             if over > 0:
                 shot.problems.append(f"at {width} px: scrolls sideways by {over} px")
@@ -269,6 +270,16 @@ def docs(browser: Any, url: str, ids: dict[str, str]) -> None:
         page.evaluate("document.querySelector('.nav a[href=\"/ui\"]')?.remove()")  # there only while debugging
         page.screenshot(path=str(folder / f"{name}.png"))
         context.close()
+        _in_few_colours(folder / f"{name}.png")
+
+
+def _in_few_colours(picture: Path) -> None:
+    """A third of the bytes; the eye sees no difference where a page has few colours."""
+    from PIL import Image
+
+    with Image.open(picture) as whole:
+        few = whole.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
 
 
 def find_chrome() -> str | None:
