@@ -124,3 +124,18 @@ def test_the_model_that_writes_is_named(make_rt: Any, tmp_path: Any) -> None:
     tiny_gguf.write(tmp_path / "a.gguf")
     rt = make_rt(BRAINSTEM_MODELS_DIR=str(tmp_path))
     assert service.ready(rt)[0]["checks"]["model"] == "ok: ggml:a.gguf"
+
+
+def test_a_model_that_was_not_asked_for_yet_is_not_replaced_by_another(make_rt: Any, tmp_path: Any) -> None:
+    """Right after a start nobody knows the servers' models: that is said, instead of naming what will not write."""
+    from tests.fakes import tiny_gguf
+    from tests.fakes.model_server import ModelServer
+    from webapp.engines import service as engines
+
+    tiny_gguf.write(tmp_path / "a.gguf")
+    with ModelServer() as models:
+        for more in ({}, {"BRAINSTEM_MODELS_DIR": str(tmp_path)}):
+            rt = make_rt(BRAINSTEM_MODEL="openai:large@lab", **models.env, **more)
+            assert service._model(rt).startswith("not known yet: ")
+            engines.available(rt)
+            assert service._model(rt) == "ok: openai:large@lab"

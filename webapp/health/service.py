@@ -47,8 +47,10 @@ def _model(rt: Runtime) -> str:
     from webapp.engines import service as engines
 
     usable = [one.id for one in engines.available(rt, wait=False) if one.available and "text" in one.capabilities]
-    chosen = next((name for name in engines.defaults_for(rt, "") if name in usable), None)
-    name = chosen or next(iter(usable), None)
+    wanted = engines.defaults_for(rt, "")
+    name = next((one for one in [*wanted, *usable] if one in usable), None)
+    if name != next(iter([*wanted, *usable]), "") and engines.asks_still(rt):
+        return "not known yet: a server of models has not answered"
     return f"ok: {name}" if name else "none: answers and summaries are sentences of the sources"
 
 
