@@ -31,6 +31,7 @@ BENCHES = {
     "pages": "first pages of lists of 100,000 tasks, and what pages weigh",
     "retrieval": "how good search and sentence answers are, on SQuAD, Cranfield and CISI (or BENCH_DATA)",
     "searching": "hybrid search over 100,000 passages through the API, beside the bare vector query",
+    "searching_deployment": "the same search in a deployment: Postgres and a Chroma server",
     "summaries": "summaries of news pages: length, places, and what they hold beside lead-3",
     "memory": "memory of the idle embedded server",
 }

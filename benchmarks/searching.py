@@ -28,15 +28,15 @@ GOAL_MS, GOAL_RATIO = 60.0, 3.0
 
 def run(report: Report, quick: bool) -> None:
     count, asked = (5_000, 60) if quick else (100_000, 300)
-    with _home() as home:
-        questions = _questions(asked)
-        collection_id, key = _fill(home, count)
-        bare, by_text = _bare(home, collection_id, questions)
+    with home_folder() as home:
+        asking = questions(asked)
         env = h.our_env(home)
+        collection_id, key = fill(home, count, env)
+        bare, by_text = _bare(home, collection_id, asking)
         with h.server(env, home) as (_child, port):
-            hybrid, parts = _ask(port, key, questions, {"mode": "hybrid"})
-            named, _ = _ask(port, key, questions, {"mode": "hybrid", "collection_ids": [collection_id]})
-            words, _ = _ask(port, key, questions, {"mode": "keyword"})
+            hybrid, parts = ask(port, key, asking, {"mode": "hybrid"})
+            named, _ = ask(port, key, asking, {"mode": "hybrid", "collection_ids": [collection_id]})
+            words, _ = ask(port, key, asking, {"mode": "keyword"})
     _lines(report, hybrid, bare, by_text)
     report.add("  its collection named, p50 / p95 ms", f"{h.median(named):.1f} / {h.pct(named, 0.95):.1f}")
     report.add("by words only, p50 / p95 ms", f"{h.median(words):.1f} / {h.pct(words, 0.95):.1f}")
@@ -61,7 +61,7 @@ def _lines(report: Report, hybrid: list[float], bare: list[float], by_text: list
 
 
 @contextmanager
-def _home() -> Iterator[Path]:
+def home_folder() -> Iterator[Path]:
     kept = os.environ.get("BENCH_SEARCH_HOME")
     if kept:
         Path(kept).mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def _sentences() -> list[str]:
     return [one.strip() for one in re.split(r"(?<=[.!?])\s+", text) if len(one) > 20]
 
 
-def _questions(count: int) -> list[str]:
+def questions(count: int) -> list[str]:
     path = h.DATA / "squad/questions_v1.jsonl.gz"
     if path.is_file():
         return random.Random(3).sample([row["question"] for row in retrieval.load(path)], count)
@@ -93,12 +93,12 @@ def _questions(count: int) -> list[str]:
     return [" ".join(dice.choice(_sentences()).split()[:9]) for _ in range(count)]
 
 
-def _fill(home: Path, count: int) -> tuple[str, str]:
+def fill(home: Path, count: int, env: dict[str, str]) -> tuple[str, str]:
     note = home / "filled.json"
     if note.is_file() and json.loads(note.read_text())["count"] == count:
         kept = json.loads(note.read_text())
         return kept["collection_id"], kept["key"]
-    rt = h.open_runtime(h.our_env(home))
+    rt = h.open_runtime(env)
     try:
         key = h.api_key(rt)
         collection_id = _rows(rt, count)
@@ -220,7 +220,7 @@ def _in_process(rt: Any) -> Any:
     return Same()
 
 
-def _ask(port: int, key: str, questions: list[str], options: dict[str, Any]) -> tuple[list[float], dict[str, float]]:
+def ask(port: int, key: str, questions: list[str], options: dict[str, Any]) -> tuple[list[float], dict[str, float]]:
     """Milliseconds from request to parsed answer, over one kept connection, after a warm-up; medians of the steps."""
     import http.client  # the bench is the client here
 

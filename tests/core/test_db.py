@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import select, text
 
-from webapp.core.db import after_commit, db_now, iso, new_id, utcnow
+from webapp.core.db import MAPPED, after_commit, db_now, iso, new_id, utcnow
 from webapp.identity.models import User
 from webapp.runtime import Runtime
 
@@ -47,6 +47,11 @@ def test_the_connection_used_last_is_used_next(both_rt: Runtime) -> None:
     for _ in range(3):
         with both_rt.engine.connect() as next_one:
             assert next_one.connection.dbapi_connection is used
+
+
+def test_pages_of_the_file_are_read_where_the_kernel_has_them(rt: Runtime) -> None:
+    with rt.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA mmap_size").scalar() == MAPPED
 
 
 def test_after_commit_runs_after_the_commit_and_never_without(both_rt: Runtime) -> None:

@@ -178,8 +178,9 @@ def make_engine(url: str, *, pool_size: int = 10, synchronous: str = "NORMAL") -
         pool_pre_ping=False,
         pool_recycle=1800,
         pool_use_lifo=True,  # the connection used last has its statements prepared and its backend awake
-        # prepare_threshold stays at the driver's default; statement_timeout keeps one bad query from pinning a worker
-        connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000 -c timezone=UTC"},
+        # prepare_threshold stays at the driver's default; statement_timeout keeps one bad query from pinning a worker;
+        # compiling a search took Postgres longer than running it
+        connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000 -c timezone=UTC -c jit=off"},
     )
 
 
@@ -193,6 +194,7 @@ def _sqlite_connect(synchronous: str) -> Callable[[Any, Any], None]:
             f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
             "journal_size_limit=67108864",
             "temp_store=MEMORY",
+            f"mmap_size={MAPPED}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -209,6 +211,9 @@ def _sqlite_begin(connection: Any) -> None:
 
 
 BUSY_SECONDS = 15.0
+# Bytes of the file that are read where the kernel has them, for reading only: a commit of another connection throws a
+# connection's own pages away, and a search reads thousands anew.
+MAPPED = 2**30
 
 
 LOG_BYTES = 16 * 2**20  # a write-ahead log that has grown beyond it is emptied
