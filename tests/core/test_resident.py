@@ -229,10 +229,3 @@ def test_a_forked_copy_starts_its_own(make: Callable[..., Resident]) -> None:
     assert int(os.read(reading, 20)) != first
     os.wait()
     assert child.call("pid", timeout=20) == first
-
-
-def test_it_steps_back_as_far_as_it_was_told_and_no_further(make: Callable[..., Resident]) -> None:
-    mine, least = os.nice(0), os.nice(0) + 5
-    child = make(nice=least)
-    assert psutil.Process(child.call("pid", timeout=20)).nice() == least
-    assert psutil.Process(make(nice=mine - 3).call("pid", timeout=20)).nice() == mine

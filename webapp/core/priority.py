@@ -18,12 +18,6 @@ def step_back(by: int) -> None:
     keep_back()
 
 
-def step_back_to(least: int) -> None:
-    """The same, for a child whose parent may have stepped back already."""
-    if (more := least - os.nice(0)) > 0:
-        step_back(more)
-
-
 def keep_back() -> None:
     """For the first process of a session: its parent's niceness came with it, that of the parent's group did not."""
     if nice := os.nice(0):

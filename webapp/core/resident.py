@@ -47,7 +47,7 @@ class Resident:
 
     target: "package.module:Class", a name written in our code; kwargs: what its maker is called with (JSON, bytes).
     memory_bytes: limit of its address space; files it maps count. threads: for numeric libraries.
-    nice: how far it steps back. start_timeout: seconds for making the object. network: leave it the network (a library that downloads models itself). env: variables it gets besides the bare ones.
+    start_timeout: seconds for making the object. network: leave it the network (a library that downloads models itself). env: variables it gets besides the bare ones.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class Resident:
         memory_bytes: int | None = None,
         threads: int = 1,
         network: bool = False,
-        nice: int = 0,
         env: Mapping[str, str] | None = None,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
@@ -68,7 +67,7 @@ class Resident:
         self._threads = threads
         self._env = dict(env or {})
         self._hello = {"target": target, "kwargs": dict(kwargs or {}), "idle": idle_seconds,
-                       "memory": memory_bytes, "network": network, "nice": nice}  # fmt: skip
+                       "memory": memory_bytes, "network": network}  # fmt: skip
         self._turn = _Turns()
         self._child: _Child | None = None
         _all.add(self)

@@ -36,7 +36,6 @@ class Child:
         priority.keep_back()
         threading.Thread(target=self.listen, daemon=True).start()
         hello = self.requests.get()
-        priority.step_back_to(hello["nice"])  # before the model makes its threads, which take over what it is then
         limit(None, hello["memory"], files=1024)
         if not hello["network"]:
             deny_network()

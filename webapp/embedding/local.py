@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IDLE = 900.0  # seconds after which the memory of an unused model is given back
-BEHIND_PAGES = 5  # a third of the processor's time beside work of the usual 0
 CALL_TIMEOUT = 120.0  # seconds for one batch, on a machine that is busy with other things
 
 
@@ -25,11 +24,6 @@ def threads_for(rt: Runtime) -> int:
     """The setting, else half of the cores and at least two of them: pages are to be served meanwhile."""
     cores = os.cpu_count() or 1
     return int(rt.settings.embed_threads) or max(min(2, cores), cores // 2)
-
-
-def niceness_for(rt: Runtime) -> int:
-    """How far it steps back: where the process that shows pages also embeds what was read, behind the pages."""
-    return 0 if rt.roles else BEHIND_PAGES
 
 
 class LocalModel:
@@ -44,12 +38,11 @@ class LocalModel:
         threads: int,
         memory_bytes: int | None = None,
         network: bool = False,
-        nice: int = 0,
         env: Mapping[str, str] | None = None,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
         self.name, self.target, self.arguments = name, target, arguments
-        self.options: dict[str, Any] = {"threads": threads, "memory_bytes": memory_bytes, "network": network, "nice": nice,
+        self.options: dict[str, Any] = {"threads": threads, "memory_bytes": memory_bytes, "network": network,
                                         "env": env, "idle_seconds": IDLE, "start_timeout": start_timeout}  # fmt: skip
         self.resident: Resident | None = None
 

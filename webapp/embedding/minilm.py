@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from webapp.core.errors import AppError, NoModel
 from webapp.embedding import graph
 from webapp.embedding.base import EmbedderInfo, Offsets, from_bytes
-from webapp.embedding.local import LocalModel, niceness_for, threads_for
+from webapp.embedding.local import LocalModel, threads_for
 
 if TYPE_CHECKING:
     from webapp.embedding.base import Vectors
@@ -35,7 +35,7 @@ class MiniLM:
         self._home = rt.settings.home_dir
         self._threads = threads_for(rt)
         self._model = LocalModel(LABEL, "webapp.embedding.minilm:Encoder", self._arguments, threads=self._threads,
-                                 memory_bytes=ADDRESS_SPACE, nice=niceness_for(rt))  # fmt: skip
+                                 memory_bytes=ADDRESS_SPACE)  # fmt: skip
         self._tokenizer: Any = None
 
     def info(self) -> EmbedderInfo:

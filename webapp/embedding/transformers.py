@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.core.errors import NoModel
 from webapp.embedding.base import EmbedderInfo, Offsets, from_bytes
-from webapp.embedding.local import LocalModel, niceness_for, threads_for
+from webapp.embedding.local import LocalModel, threads_for
 
 if TYPE_CHECKING:
     from webapp.embedding.base import Vectors
@@ -37,8 +37,7 @@ class SentenceTransformers:
         kept = {name: os.environ[name] for name in ("HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE") if name in os.environ}
         self._model = LocalModel(
             argument, "webapp.embedding.transformers:Encoder", self._arguments, threads=threads_for(rt),
-            nice=niceness_for(rt), network=self.folder is None,
-            env={"HF_HOME": cache, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_ETAG_TIMEOUT": "5",
+            network=self.folder is None, env={"HF_HOME": cache, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_ETAG_TIMEOUT": "5",
                  **kept},
             start_timeout=DOWNLOAD,
         )  # fmt: skip
