@@ -227,6 +227,15 @@ def test_what_is_least_sure_goes_first() -> None:
     assert written.fitting([], 5) == []
 
 
+@pytest.mark.parametrize(("verdicts", "said"), [
+    (("verified", "verified"), "each sentence found in its source"),
+    (("verified", "weak", "verified"), "2 of 3 sentences found in their source, the rest only weakly supported"),
+    (("weak",), "0 of 1 sentences found in their source, all only weakly supported"),
+])  # fmt: skip
+def test_the_line_below_says_no_more_than_the_marks_above(verdicts: tuple[str, ...], said: str) -> None:
+    assert written._checked([{"verdict": one} for one in verdicts]) == said
+
+
 def test_parameters_in_one_request(desk: Desk) -> None:
     from webapp.core.errors import BadRequest
 

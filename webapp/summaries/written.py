@@ -107,7 +107,7 @@ class _Writer:
         return {
             "sentences": whole, "words": words, "sentence_count": sum(len(split(text)) for text in self.texts.values()),
             "compression": words / max(1, total), "notes": self.notes, "each": each, "left_out": left,
-            "method": f"Written by {self.model.engine.id}, each sentence found in its source",
+            "method": f"Written by {self.model.engine.id}, {_checked(whole)}",
             "engine": self.model.engine.id,
         }  # fmt: skip
 
@@ -271,6 +271,15 @@ def cut(text: str, most: int) -> str:
     while words and count_words(" ".join(words)) > most:
         words.pop()
     return (" ".join(words) or text[:most]) + "…"
+
+
+def _checked(sentences: list[dict[str, Any]]) -> str:
+    """What the check of the sentences against their sources came to."""
+    weak = sum(one["verdict"] == "weak" for one in sentences)
+    if not weak:
+        return "each sentence found in its source"
+    found = len(sentences) - weak
+    return f"{found} of {len(sentences)} sentences found in their source, {'the rest' if found else 'all'} only weakly supported"
 
 
 def _words(sentences: Sequence[dict[str, Any]]) -> int:
