@@ -66,15 +66,16 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_encoder() -> Iterator[None]:
-    """Runtimes of one test process share the child that makes vectors: text in, vectors out, nothing kept between.
-
-    Starting one takes most of a second of the processor. tests/embedding has its own.
+def _one_encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runtimes of one test process share the child that makes vectors, and its model file: text in, vectors out, nothing
+    kept between. Starting one takes most of a second of the processor. tests/embedding has its own.
     """
     from webapp.embedding import minilm
 
     made: dict[str, Any] = {}
-    real = minilm.LocalModel
+    real, path = minilm.LocalModel, minilm.MiniLM._path
+    models = tmp_path_factory.getbasetemp() / "models"
+    models.mkdir(exist_ok=True)
 
     class Shared:
         def __init__(self, name: str, *args: Any, **options: Any) -> None:
@@ -88,6 +89,7 @@ def _one_encoder() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minilm, "LocalModel", Shared)
+        patch.setattr(minilm.MiniLM, "_path", lambda one: models / path(one).name)
         yield
     for one in made.values():
         one.close()

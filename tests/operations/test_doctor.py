@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Server, free_port
 from tests.operations.conftest import Browser, Room
 from webapp.core import migrate
 from webapp.core.jobs import QUEUES
+from webapp.health import service as health
 from webapp.operations.service import doctor
 from webapp.runtime import Runtime
 
@@ -157,7 +158,7 @@ def test_little_room(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
 
     usage = namedtuple("usage", "total used free")
     for free, level in ((10**8, "bad"), (10**9, "warn"), (10**11, "ok")):
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: usage(10**12, 10**12 - free, free))
+        monkeypatch.setattr(health.shutil, "disk_usage", lambda path, free=free: usage(10**12, 10**12 - free, free))
         assert check(rt, "disk").level == level
 
 

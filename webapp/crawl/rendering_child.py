@@ -140,7 +140,7 @@ class _Visit:
             shown.on("dialog", lambda dialog: dialog.dismiss())
             shown.goto(self.url, wait_until="domcontentloaded", timeout=self.left() * 1000)
             self.settle(shown)
-            html = shown.content()[:PAGE_CHARACTERS]
+            html = self.content(shown)[:PAGE_CHARACTERS]
         finally:
             with suppress(Exception):
                 context.close()
@@ -150,6 +150,16 @@ class _Visit:
         """Until the page has nothing under way, or for as long as it may take."""
         with suppress(self.browser.api.TimeoutError):
             shown.wait_for_load_state("networkidle", timeout=min(QUIET_SECONDS, self.left()) * 1000)
+
+    def content(self, shown: Any) -> str:
+        """What the page shows; one that tries to leave just then is asked again once it is told that it stays."""
+        while True:
+            try:
+                return str(shown.content())
+            except self.browser.api.Error as error:
+                if "navigating" not in str(error) or time.monotonic() > self.deadline:
+                    raise
+                shown.wait_for_timeout(50)
 
     def left(self) -> float:
         return max(0.1, self.deadline - time.monotonic())
