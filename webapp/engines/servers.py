@@ -103,6 +103,11 @@ def models(rt: Runtime, server: Server, *, fresh: bool = False) -> list[Listed]:
     return kept.models
 
 
+def heard_of(rt: Runtime, server: Server) -> bool:
+    """Whether it was asked and answered, or failed to, since this process began."""
+    return _key(server) in _lists(rt)
+
+
 def last_known(rt: Runtime, server: Server) -> list[Listed] | None:
     """What it said last, at once; None when it never answered. An old answer is renewed behind the caller's back.
 

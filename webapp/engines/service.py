@@ -22,7 +22,6 @@ __all__ = ["EXTRACTIVE", "Completion", "Engine", "EngineInfo", "Request", "asks_
            "has_model", "listed", "require_tokens", "test_server", "unload"]  # fmt: skip
 
 CHARS_A_TOKEN = 4  # of English text, about: what a prompt will take is not known before a model has read it
-NOT_YET = "has not answered yet"
 EXTRACTIVE = EngineInfo("extractive", "Extractive answers", "extractive", None, True,
                         details={"note": "Sentences of your sources, word for word. Needs no model."})  # fmt: skip
 
@@ -45,7 +44,7 @@ def available(rt: Runtime, *, fresh: bool = False, wait: bool = True) -> list[En
 
 def asks_still(rt: Runtime) -> bool:
     """Whether a server has not said yet what it has, as in the first moments after a start."""
-    return any(one.missing and one.missing.endswith(NOT_YET) for one in available(rt, wait=False))
+    return any(not servers.heard_of(rt, server) for server in servers.servers(rt))
 
 
 def listed(rt: Runtime, *, wait: bool = False) -> list[EngineInfo]:
@@ -63,7 +62,7 @@ def _of_server(rt: Runtime, server: Server) -> list[EngineInfo]:
                            error.suggestion or "See whether the server runs and its address is allowed.", about)]  # fmt: skip
     if found is None:
         return [EngineInfo(f"openai:@{server.name}", server.name, "openai", None, False,
-                           f"{server.name} {NOT_YET}", "Look again in a few seconds.", about)]  # fmt: skip
+                           f"{server.name} has not answered yet", "Look again in a few seconds.", about)]  # fmt: skip
     return [OpenAI(rt, one.name, server).info() for one in found]
 
 

@@ -117,11 +117,9 @@ NONE_YET = "You have no collection yet: make one on the page Knowledge."
 
 
 def options(ctx: Ctx) -> list[tuple[str, str]]:
-    """(id, name) of those a form may offer: the caller's own, then what others show to them."""
-    rows = [row for row in readable_rows(ctx) if not row.bundled]
-    found = [(access_of(row, ctx.user) != "owner", row.name.lower(), row) for row in rows]
-    return [(row.id, f"{row.name} (only to read)" if others else row.name)
-            for others, _, row in sorted(found, key=lambda one: one[:2])]  # fmt: skip
+    """(id, name) of those a form may offer: what a task keeps goes there, so they must be the caller's to change."""
+    rows = ctx.db.execute(select(Collection.id, Collection.name).where(owns(ctx.user), ~Collection.bundled))
+    return sorted(((row.id, row.name) for row in rows), key=lambda one: one[1].lower())
 
 
 def summary(ctx: Ctx, collection_id: str) -> Summary:
