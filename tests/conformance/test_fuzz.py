@@ -6,9 +6,11 @@ all operations) and prints the seed of a failure; `FUZZ_SEED=that make fuzz` tri
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
+import traceback
 from contextlib import nullcontext
 from typing import Any
 
@@ -137,11 +139,31 @@ def attempt(bench: Bench, route: Any, number: int, examples: int) -> None:
         assert answer.status_code < 500 or in_need, place
         case.validate_response(answer, checks=conform)
 
-    try:
-        tried()
-    except BaseException as error:
-        error.add_note(f"FUZZ_SEED={number}")
-        raise
+    with Causes() as causes:
+        try:
+            tried()
+        except BaseException as error:
+            error.add_note("\n".join([f"FUZZ_SEED={number}", *causes.told[-3:]]))
+            raise
+
+
+class Causes(logging.Handler):
+    """What the application wrote of its own faults: the answer says nothing of them, and some don't come twice."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        self.told.append(f"{record.getMessage()}\n{trace[-4000:]}")
+
+    def __enter__(self) -> Causes:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)
 
 
 @pytest.mark.parametrize("route", OPERATIONS, ids=name_of)

@@ -140,6 +140,21 @@ def test_one_call_may_say_a_key_or_a_text_twice(shelf: Shelf) -> None:
     assert len({one.document_id for one in found[:4]}) == 1
 
 
+def test_a_key_comes_again_after_another_changed(shelf: Shelf) -> None:
+    """A change writes what was gathered so far; what it held must still be found when its key comes again."""
+
+    def say(key: str, text: str) -> Incoming:
+        return Incoming(key, "T", text, "text/plain", keep_duplicates=True)
+
+    documents.store(shelf.rt, shelf.collection_id, say("old", "One."))
+    batch = [say("new", "Two."), say("old", "Three."), say("new", "Four."), say("new", " "), say("new", "Four.")]
+    found = documents.store_many(shelf.rt, shelf.collection_id, batch)
+    assert [one.outcome for one in found] == ["new", "changed", "changed", "empty", "unchanged"]
+    assert len({one.document_id for one in (found[0], *found[2:])}) == 1
+    assert {one.key: one.version_count for one in shelf.rows(Document)} == {"old": 2, "new": 2}
+    assert sorted(one.text for one in shelf.rows(Chunk)) == ["Four.", "Three."]
+
+
 def test_a_source_removed_meanwhile_costs_the_document_its_source_only(shelf: Shelf) -> None:
     incoming = Incoming("a", "A", STORY, "text/plain")
     assert documents.store(shelf.rt, shelf.collection_id, incoming, "gone").outcome == "new"

@@ -195,6 +195,7 @@ class _Unit:
         self.rows: dict[str, Document] = {}
         self.twins: dict[str, Stored] = {}
         self.fresh: list[Document] = []
+        self.written: set[str] = set()  # keys that were fresh
         self.versions: list[dict[str, Any]] = []
         self.chunks: list[dict[str, Any]] = []
 
@@ -214,21 +215,25 @@ class _Unit:
             self.twins |= {row.text_hash or "": _stored(row, DUPLICATE) for row in same}
 
     def _keep(self, one: _Ready) -> Stored:
-        row = self.rows.get(one.key)
+        row = self._found(one)
         if not _says_something(one.text):
             if row is not None:
                 row.checked_at = utcnow()
             return _stored(row, EMPTY) if row is not None else Stored(None, None, EMPTY)
-        if row is not None and row in self.fresh:
-            self._write_out()  # the same key twice in one call: the second comes after the first
-            self._look([one])
-            row = self.rows.get(one.key)
         if row is not None and row.text_hash == one.hash:
             _touch(self.db, row, one, self.source_id)
             return _stored(row, UNCHANGED)
         if row is None and not one.given.keep_duplicates and one.hash in self.twins:
             return self.twins[one.hash]
         return self._write(row, one)
+
+    def _found(self, one: _Ready) -> Document | None:
+        """What has the key; the same key twice in one call: the second comes after the first."""
+        if one.key in self.rows and self.rows[one.key] in self.fresh:
+            self._write_out()
+        if one.key not in self.rows and one.key in self.written:
+            self._look([one])
+        return self.rows.get(one.key)
 
     def _write(self, row: Document | None, one: _Ready) -> Stored:
         """A new version with its chunks in place of the old one's."""
@@ -267,6 +272,7 @@ class _Unit:
                 self.db.connection().execute(insert(model.__table__), rows)  # type: ignore[arg-type]
         for row in self.fresh:
             self.rows.pop(row.key)  # from here on it is a row of the database, not the object made here
+            self.written.add(row.key)
         self.fresh, self.versions, self.chunks = [], [], []
 
 
