@@ -92,6 +92,20 @@ def test_some_ids_only_also_such_as_are_not_there(index: Any) -> None:
     assert index.query(NAME, rows[7], 3, ids=[99999]) == []
 
 
+def test_many_sets_are_asked_at_once_and_a_missing_one_costs_the_others_nothing(index: Any) -> None:
+    rows = vectors(60)
+    names = [f"kb-{number}-1" for number in range(6)]
+    for number, name in enumerate(names):
+        if number != 3:
+            index.add(name, range(number * 10, number * 10 + 10), rows[number * 10 : number * 10 + 10])
+    found = index.query_each(names, rows[0], 4)
+    assert isinstance(found.pop(3), IndexMissing)
+    del names[3]
+    assert found == [index.query(name, rows[0], 4) for name in names]
+    assert found[0][0] == (0, pytest.approx(1.0, abs=1e-5))
+    assert index.query_each([], rows[0], 4) == []
+
+
 def test_what_is_put_in_comes_out_as_it_was(index: Any) -> None:
     rows = vectors(50)
     index.add(NAME, range(50), rows)

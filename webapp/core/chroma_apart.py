@@ -14,10 +14,10 @@ from webapp.core.chroma import REBUILD, Folder
 from webapp.core.errors import TaskTimedOut, TooLarge
 from webapp.core.resident import Resident
 from webapp.core.sandbox import ChildCrashed, ChildFailed
-from webapp.core.vectors import IndexTrouble
+from webapp.core.vectors import IndexMissing, IndexTrouble
 
 if TYPE_CHECKING:
-    from webapp.core.vectors import Floats
+    from webapp.core.vectors import Floats, Near
 
 IDLE = 3600.0
 PATIENCE = 120.0  # seconds: of listing the ids of a million vectors, not of a query
@@ -41,10 +41,16 @@ class FolderApart:
     def remove(self, name: str, ids: Sequence[int]) -> None:
         self._ask("remove", name, [int(one) for one in ids])
 
-    def query(self, name: str, vector: Floats, k: int, ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def query(self, name: str, vector: Floats, k: int, ids: Sequence[int] | None = None) -> Near:
         only = None if ids is None else [int(one) for one in ids]
-        found = self._ask("query", name, *_packed(vector.reshape(1, -1)), k, only, urgent=True)
-        return [(int(one), float(near)) for one, near in found]
+        return _near(self._ask("query", name, *_packed(vector.reshape(1, -1)), k, only, urgent=True))
+
+    def query_each(self, names: Sequence[str], vector: Floats, k: int) -> list[Near | IndexTrouble]:
+        try:
+            found = self._ask("query_each", list(names), *_packed(vector.reshape(1, -1)), k, urgent=True)
+        except IndexTrouble as trouble:
+            return [trouble] * len(names)
+        return [_trouble(one) if isinstance(one, dict) else _near(one) for one in found]
 
     def stored(self, name: str, ids: Sequence[int]) -> dict[int, Floats]:
         found, data, dimension = self._ask("stored", name, list(ids), urgent=True)
@@ -82,6 +88,14 @@ class FolderApart:
             raise IndexTrouble(f"The vector index failed: {error}", suggestion=REBUILD) from error
 
 
+def _near(pairs: list[list[Any]]) -> Near:
+    return [(int(one), float(near)) for one, near in pairs]
+
+
+def _trouble(told: dict[str, Any]) -> IndexTrouble:
+    return (IndexMissing if told["missing"] else IndexTrouble)(told["message"], suggestion=told["suggestion"])
+
+
 def _packed(vectors: Floats) -> tuple[bytes, int]:
     import numpy as np
 
@@ -106,8 +120,15 @@ class Opened:
     def add(self, name: str, ids: list[int], data: bytes, dimension: int) -> None:
         self.folder.add(name, ids, _unpacked(data, dimension))
 
-    def query(self, name: str, data: bytes, dimension: int, k: int, ids: list[int] | None) -> list[tuple[int, float]]:
+    def query(self, name: str, data: bytes, dimension: int, k: int, ids: list[int] | None) -> Near:
         return self.folder.query(name, _unpacked(data, dimension)[0], k, ids)
+
+    def query_each(self, names: list[str], data: bytes, dimension: int, k: int) -> list[Near | dict[str, Any]]:
+        found = self.folder.query_each(names, _unpacked(data, dimension)[0], k)
+        return [
+            {"missing": isinstance(one, IndexMissing), "message": one.message, "suggestion": one.suggestion}
+            if isinstance(one, IndexTrouble) else one for one in found
+        ]  # fmt: skip
 
     def stored(self, name: str, ids: list[int]) -> tuple[list[int], bytes, int]:
         import numpy as np

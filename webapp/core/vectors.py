@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
+Near = list[tuple[int, float]]  # (id, cosine), nearest first
+
+
 class IndexTrouble(Unavailable):
     """The vector index does not answer or is damaged. Search goes on by keywords and says so."""
 
@@ -46,11 +49,14 @@ class Vectors(Protocol):
     def remove(self, name: str, ids: Sequence[int]) -> None:
         """Take out; what is not there does not matter."""
 
-    def query(self, name: str, vector: Floats, k: int, ids: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def query(self, name: str, vector: Floats, k: int, ids: Sequence[int] | None = None) -> Near:
         """The `k` nearest as (id, cosine), nearest first; among `ids` only, and exactly, when given.
 
         Raises IndexMissing when there is no such set.
         """
+
+    def query_each(self, names: Sequence[str], vector: Floats, k: int) -> list[Near | IndexTrouble]:
+        """`query` of each set, in order; what it would raise stands in its place. A question to many sets at once."""
 
     def stored(self, name: str, ids: Sequence[int]) -> dict[int, Floats]:
         """The vectors themselves, of those that are there. Raises IndexMissing when there is no such set."""

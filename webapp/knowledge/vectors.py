@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from webapp.core.vectors import IndexHeld, IndexMissing, IndexTrouble, Vectors
+from webapp.core.vectors import IndexHeld, IndexMissing, IndexTrouble, Near, Vectors
 
-__all__ = ["IndexHeld", "IndexMissing", "IndexTrouble", "Vectors", "index_name", "parse_name"]
+__all__ = ["IndexHeld", "IndexMissing", "IndexTrouble", "Near", "Vectors", "index_name", "parse_name"]
 
 PREFIX = "kb-"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from sqlalchemy.orm import Session
@@ -28,8 +28,11 @@ from webapp.knowledge.ranking import Ranked
 from webapp.knowledge.service import collections as shelves
 from webapp.knowledge.service.filters import Filters
 from webapp.knowledge.snippets import Snippet, snippet
-from webapp.knowledge.vectors import IndexMissing, IndexTrouble, index_name
+from webapp.knowledge.vectors import IndexMissing, IndexTrouble, Near, index_name
 from webapp.runtime import Runtime
+
+if TYPE_CHECKING:
+    from webapp.core.vectors import Floats
 
 log = logging.getLogger(__name__)
 
@@ -236,18 +239,31 @@ def _by_meaning(
             notice = notice or Notice("no_model", message, trouble.suggestion or "")
             continue
         asked = time.perf_counter()
-        for shelf in group:
-            mine = [id for id, owner in only.items() if owner == shelf.id] if only is not None else None
-            if mine == []:
-                continue
-            try:
-                found += rt.vectors.query(index_name(shelf.id, shelf.generation), vector, depth, ids=mine)
-            except IndexTrouble as trouble:
-                notice = notice or _index_notice(rt, shelf, trouble)
+        for shelf, near in _nearest(rt, group, vector, depth, only):
+            if isinstance(near, IndexTrouble):
+                notice = notice or _index_notice(rt, shelf, near)
+            else:
+                found += near
         parts["embed"] = parts.get("embed", 0.0) + (asked - began) * 1000
         parts["vector"] = parts.get("vector", 0.0) + _ms(asked)
     found.sort(key=lambda pair: (-pair[1], pair[0]))
     return found[:depth], notice
+
+
+def _nearest(
+    rt: Runtime, group: list[Collection], vector: Floats, depth: int, only: dict[int, str] | None
+) -> Iterator[tuple[Collection, Near | IndexTrouble]]:
+    """What each index found, or why it did not; indexes without any of `only` are left out."""
+    if only is None:
+        names = [index_name(shelf.id, shelf.generation) for shelf in group]
+        yield from zip(group, rt.vectors.query_each(names, vector, depth), strict=True)
+        return
+    for shelf in group:
+        if mine := [id for id, owner in only.items() if owner == shelf.id]:
+            try:
+                yield shelf, rt.vectors.query(index_name(shelf.id, shelf.generation), vector, depth, ids=mine)
+            except IndexTrouble as trouble:
+                yield shelf, trouble
 
 
 def _index_notice(rt: Runtime, shelf: Collection, trouble: IndexTrouble) -> Notice | None:
