@@ -48,7 +48,9 @@ def browser() -> Iterator[Any]:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
         missing("playwright")
-    path = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    # The shell is the same engine without what paints windows, at two thirds of the processor's time.
+    found = (shutil.which(one) for one in ("chromium-headless-shell", "chromium", "google-chrome"))
+    path = os.environ.get("TEST_CHROMIUM") or next(filter(None, found), None)
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         try:

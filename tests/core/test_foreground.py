@@ -64,3 +64,32 @@ def test_a_crawl_that_is_stopped_does_not_wait(time: Time) -> None:
     foreground.hold()
     foreground.wait(stopped=lambda: True)
     assert time.now == 100.0
+
+
+def test_who_asks_while_the_background_is_free_has_it_held_from_the_end_of_that(time: Time) -> None:
+    foreground = Foreground(time.clock, time.nap)
+    foreground.hold()
+    time.nap(0.5)
+    foreground.release()
+    foreground.hold()
+    assert not foreground.is_held()
+    time.nap(0.51)
+    assert foreground.is_held()
+    foreground.release()
+    time.nap(0.02)
+    foreground.hold()
+    assert foreground.is_held()
+
+
+def test_an_answer_before_the_hold_began_leaves_nothing_behind(time: Time) -> None:
+    foreground = Foreground(time.clock, time.nap)
+    foreground.hold()
+    time.nap(1.0)
+    foreground.release()
+    foreground.hold()
+    time.nap(0.5)
+    foreground.release()
+    time.nap(0.6)
+    assert not foreground.is_held()
+    foreground.hold()
+    assert foreground.is_held()

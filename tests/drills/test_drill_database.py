@@ -219,7 +219,7 @@ def test_f19_sqlite_writers_and_a_long_reader(make_rt: Callable[..., Runtime], t
          p99_all_ms=percentile(measured, 0.99) * 1000, max_ms=max(took) * 1000, locked=len(troubles),
          wal_mb=largest / 2**20, wal_mb_held=held / 2**20, shrunk_after=shrunk)  # fmt: skip
     assert not troubles, troubles[:3]
-    assert per_second >= rate * 0.9
+    within(rate / max(per_second, 1.0), 1 / 0.9, "F19 transactions asked for to those done")
     within(p99, 0.1, "F19 p99")  # of the best second in a short run, which a busy machine must not fail
     assert largest < 64 * 2**20
 

@@ -38,7 +38,7 @@ def test_f01_kill_worker_mid_task(mode: str, own: Callable[..., Any], rng: rando
     pace = DEFAULTS if FULL else QUICK
     stack: Stack = own(mode, pace, live=False, **STORM, BRAINSTEM_WORKER_THREADS="workflows=16",
                        BRAINSTEM_POOL_SIZE="20").start()  # fmt: skip
-    kills, flying = scaled(100, 5), 12
+    kills, flying = scaled(100, 3), 12
     work = {"steps": 20, "pause": 0.1}
     ids = stack.run_many(flying, "steps", work)
     lost: list[tuple[str, int, float]] = []
@@ -113,7 +113,7 @@ def test_f02_kill_one_of_each_role(own: Callable[..., Any]) -> None:
     until(lambda: len(_workers(cluster)) == len(roles), 60, "four roles beat", every=0.1)
     back: dict[str, float] = {}
     ids: list[str] = []
-    for role in roles:
+    for role in list(roles)[: scaled(len(roles), 2)]:
         others = [cluster.run(kind, {"steps": 20, "pause": 0.1}) for name, kind in roles.items() if name != role]
         until(lambda others=others: all(cluster.status(one) == "running" for one in others), 15, "siblings run")
         before = _workers(cluster)
@@ -149,7 +149,7 @@ def _alive(pid: int) -> bool:
 
 def test_f03_kill_between_result_and_ack(mode: str, own: Callable[..., Any]) -> None:
     """The worker dies after the result is committed and before the ack: nothing runs a second time."""
-    times = scaled(50, 4)
+    times = scaled(50, 3)
     point = {"BRAINSTEM_FAILPOINT": "before_ack:kill", "BRAINSTEM_WORKER_THREADS": "workflows=1", **STORM}
     stack: Stack = own(mode, live=False, **point).start()
     ids = stack.store_many(times, "steps", {"steps": 1})
@@ -163,7 +163,7 @@ def test_f03_kill_between_result_and_ack(mode: str, own: Callable[..., Any]) -> 
 
 def test_f04_kill_web_between_commit_and_send(mode: str, own: Callable[..., Any]) -> None:
     """The web process dies after the row is committed and before the wake-up is sent: the sweep starts the task."""
-    times = scaled(50, 4)
+    times = scaled(50, 3)
     stack: Stack = own(mode, live=False, **STORM)
     point = {"BRAINSTEM_FAILPOINT": "after_commit_before_send:kill"}
     if isinstance(stack, Cluster):
@@ -202,7 +202,7 @@ def _request_that_kills(stack: Stack, body: dict[str, Any]) -> None:
 
 def test_f20_kill_everything_while_writing(own: Callable[..., Any], rng: random.Random) -> None:
     """Embedded: kill -9 all of it while it writes: the file is whole, it is back in 5 s, every task is resumed."""
-    kills = scaled(50, 4)
+    kills = scaled(50, 3)
     stack: Embedded = own("embedded", **STORM)
     stack.start()
     ids: list[str] = []

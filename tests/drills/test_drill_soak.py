@@ -140,7 +140,7 @@ def test_f35_soak(mode: str, own: Callable[..., Any], rng: random.Random) -> Non
                        BRAINSTEM_WORKER_THREADS="workflows=6,inference=3,crawling=4,interactive=2,embedding=1,maintenance=1",
                        BRAINSTEM_POOL_SIZE="20")  # fmt: skip
     stack.start()
-    calm_seconds, seconds, pause = scaled(60, 4), scaled(600, 12), 5.0 if FULL else 3.0
+    calm_seconds, seconds, pause = scaled(60, 4), scaled(600, 9), 5.0 if FULL else 3.0
     feeder = Feeder(stack, random.Random(rng.random()))
     feeder.thread.start()
     until(lambda: _ended(stack) > 20, 30, "work flows")

@@ -16,7 +16,8 @@ LOOK_EVERY = 0.02  # seconds
 class Foreground:
     """`hold()` when a person begins to wait, `release()` when they see something, `wait()` in the background's loops.
 
-    After a hold the background is free for as long as it was held, however often somebody asks.
+    After a hold the background is free for as long as it was held, however often somebody asks: who asks meanwhile
+    has it held from the end of that.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, nap: Callable[[float], None] = time.sleep) -> None:
@@ -25,16 +26,18 @@ class Foreground:
 
     def hold(self) -> None:
         now = self._clock()
-        if now >= self._free_until:
-            self._since, self._held_until, self._free_until = now, now + LONGEST, now + 2 * LONGEST
+        if now >= self._held_until:
+            self._since = max(now, self._free_until)
+            self._held_until, self._free_until = self._since + LONGEST, self._since + 2 * LONGEST
 
     def release(self) -> None:
         now = self._clock()
         if now < self._held_until:
-            self._held_until, self._free_until = now, now + (now - self._since)
+            ended = max(now, self._since)  # before it began, when the answer came that soon
+            self._held_until, self._free_until = ended, ended + (ended - self._since)
 
     def is_held(self) -> bool:
-        return self._clock() < self._held_until
+        return self._since <= self._clock() < self._held_until
 
     def wait(self, stopped: Callable[[], bool] = lambda: False) -> None:
         while self.is_held() and not stopped():

@@ -156,6 +156,7 @@ class Crawler:
             return
         for _ in range(200):
             self._apply(outcome)
+            self._step_aside()  # a page with many links takes a while
             try:
                 outcome = self.outcomes.get_nowait()
             except queue.Empty:

@@ -81,6 +81,7 @@ def ask(
     parent_id: what the question follows; the end of the shown branch if not given.
     Raises BadRequest for an empty or too long text, NotFound for a parent, agent, engine or collection that is not there.
     """
+    ctx.rt.foreground.hold()  # from here on somebody waits
     conversations.must_exist(ctx, agent, engine)
     row = conversations.locked(ctx, conversation if isinstance(conversation, str) else conversation.id)
     if parent_id is not None and message(ctx, parent_id).conversation_id != row.id:
