@@ -75,6 +75,7 @@ def test_a_page_whose_text_is_stored_already_answers_by_that_document(den: Den) 
     den.site.pages["/print/nesting.html"] = den.site.pages["/bees/nesting.html"]
     again = den.result("research", **WHAT, urls=urls(den, "/print/nesting.html"))
     assert [one["url"] for one in again["read"]] == urls(den, "/print/nesting.html")
+    assert all(one["title"] for one in again["read"]), "named by their address, called by their title"
     assert again["unread"] == []
     assert not again["questions"][0]["declined"]
     assert {one["url"] for one in again["sources"]} == set(urls(den, "/bees/nesting.html"))

@@ -162,6 +162,9 @@ def sort(task: TaskRun, made: Expansion, crawl: dict[str, Any]) -> None:
         elif fate.reason != "redirect":
             detail = fate.detail or "It was not reached."
             made.unread.append(asdict(Unread(fate.url, title, fate.reason or fate.state, detail)))
+    own = web.titles(task.rt, [one["document_id"] for one in made.read])
+    for one in made.read:  # what a page calls itself, not what led to it
+        one["title"] = own.get(one["document_id"]) or one["title"]
 
 
 def embedded(task: TaskRun, made: Expansion, span: tuple[int, int]) -> None:

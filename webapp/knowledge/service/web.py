@@ -42,6 +42,13 @@ def confirm(rt: Runtime, document_ids: Sequence[str]) -> None:
             db.execute(update(Document).where(Document.id.in_(document_ids)).values(checked_at=utcnow()))
 
 
+def titles(rt: Runtime, document_ids: Sequence[str]) -> dict[str, str]:
+    """Document -> its title, of those that are there."""
+    with rt.unit(write=False) as db:
+        rows = db.execute(select(Document.id, Document.title).where(Document.id.in_(list(document_ids))))
+        return {row[0]: row[1] for row in rows}
+
+
 def read_at(rt: Runtime, version_id: str | None, moment: datetime | None) -> str | None:
     """ "new" or "changed" when that version was made of what was fetched at `moment`, else None."""
     stmt = select(DocumentVersion.fetched_at, DocumentVersion.number).where(DocumentVersion.id == version_id)
