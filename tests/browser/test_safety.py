@@ -102,6 +102,18 @@ def start_on_tab(tab: Watched, content: str) -> str:
     return str(requests.post(f"{tab.url}/api/v1/utils/ai-tasks/", json=body, timeout=10).json()["id"])
 
 
+def test_the_documentation_of_the_api_takes_the_readers_theme(tab: Watched) -> None:
+    page = tab.page
+    page.emulate_media(color_scheme="dark")
+    tab.open("/docs")
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    expect(page.locator("html")).to_have_class("dark-mode")
+    assert sum(map(int, re.findall(r"\d+", page.evaluate(ground))[:3])) < 150
+    page.evaluate("localStorage.setItem('theme', 'light')")
+    page.reload()
+    expect(page.locator("html")).not_to_have_class("dark-mode")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_documentation_comes_from_here(tab: Watched, path: str) -> None:
     """Every other host is blocked; the one remote picture that ReDoc wants is refused by our own policy."""

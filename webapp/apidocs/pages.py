@@ -24,7 +24,10 @@ ASSETS = {
 
 SWAGGER = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>API · Brainstem</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/static/favicon.svg">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head><body><div id="swagger"></div>
+<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<script nonce="{nonce}">(function(d){{let t=null;try{{t=localStorage.getItem("theme")}}catch(e){{}}
+if(t==="dark"||(t!=="light"&&matchMedia("(prefers-color-scheme: dark)").matches))d.classList.add("dark-mode");
+else d.style.colorScheme="light"}})(document.documentElement)</script></head><body><div id="swagger"></div>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
 <script nonce="{nonce}">SwaggerUIBundle({{url: "/openapi.json", dom_id: "#swagger", deepLinking: true,
 docExpansion: "none", filter: true, persistAuthorization: true, validatorUrl: null}})</script></body></html>"""
