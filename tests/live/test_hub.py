@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,13 +70,14 @@ class Bench:
     def __init__(self) -> None:
         self.rt = SimpleNamespace(bus=MemoryBus(), limits=MemoryLimits(), bench=self)
         self.seq = 0
+        self.began = datetime.now(UTC)
         self.reads = 0
         self.hub = Hub(self.rt, self.read, self.moved)  # type: ignore[arg-type]
         self.sockets: list[socket.socket] = []
 
     def read(self, rt: Any, wanted: list[tuple[str, int]]) -> list[tuple[Any, list[Any]]]:
         self.reads += 1
-        task = SimpleNamespace(id="t", seq=self.seq)
+        task = SimpleNamespace(id="t", seq=self.seq, created_at=self.began)
         return [(task, [Event(n) for n in range(after + 1, self.seq + 1)]) for name, after in wanted if name == "t"]
 
     def moved(self, rt: Any, tasks: list[str], owners: list[str]) -> list[tuple[str, int, str | None]]:
@@ -187,6 +189,30 @@ def test_encoded_once_for_equal_readers(bench: Bench) -> None:
     assert all(reader.next()["seq"] == 1 for reader in readers)
     assert sum(feed.rendered for feed in feeds) == 2, "once for each kind of reader"
     assert bench.reads == 1
+
+
+class OfAPerson(Feed):
+    """Of tasks that begin while it reads: it has no place in them."""
+
+    def join(self, rt: Any, client: Client) -> None:
+        self.hub.send_text(client, '{"type":"hello"}')
+
+
+@pytest.mark.parametrize(("began", "told"), [("later", [1, 2, 3]), ("before", [2, 3])])
+def test_the_worker_is_heard_before_who_accepted_the_task(bench: Bench, began: str, told: list[int]) -> None:
+    """Two processes ring, and their bells may change places. What began before one came is not told again."""
+    reader, client = bench.connect(OfAPerson(bench.hub, topic="user:o"))
+    bench.hub.adopt(client)
+    assert reader.next() == {"type": "hello"}
+    bench.began += timedelta(seconds=1 if began == "later" else -1)
+    bench.seq = 2
+    bench.rt.bus.ring(Bell("task", "t", 2, "o"))
+    assert [reader.next()["seq"] for _ in told[:-1]] == told[:-1]
+    bench.rt.bus.ring(Bell("task", "t", 1, "o"))
+    bench.seq = 3
+    bench.rt.bus.ring(Bell("task", "t", 3, "o"))
+    assert reader.next()["seq"] == 3
+    assert reader.next(0.3) is None
 
 
 def test_order_under_concurrent_senders(bench: Bench) -> None:

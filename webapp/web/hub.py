@@ -23,6 +23,7 @@ import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from wsproto.connection import Connection, ConnectionType
@@ -41,6 +42,7 @@ SEND_PATIENCE = 5.0  # seconds a full socket may stay full
 PING_EVERY = 20.0
 KEEP_ALIVE = 15.0  # the same for streams: a comment line
 PONG_PATIENCE = 45.0
+NEW = 100  # events; a task of which nothing was heard up to there is no new one
 BEYOND = 2**62  # no sequence number comes to it
 TICK = 1.0  # how long a lost bell can go unnoticed
 SEAT_TTL = 60.0
@@ -95,6 +97,7 @@ class Client:
     def __init__(self, kind: str, sock: socket.socket | None, feed: Feed, *, seats: list[str], member: str) -> None:
         self.kind, self.sock, self.feed = kind, sock, feed
         self.seats, self.member = seats, member
+        self.since = datetime.now(UTC)
         self.cursors: OrderedDict[str, int] = OrderedDict()
         self.written: dict[str, int] = {}  # task id -> bytes of its live text that were sent
         self.lock = threading.Lock()
@@ -410,9 +413,11 @@ class Hub:
         for task_id, (first, last, owner) in bells.items():
             readers = self._readers(task_id, owner)
             if readers:
-                known = self._known.get(task_id, first - 1)
+                seen = self._known.get(task_id, first - 1)
+                # A worker's bell may be here before that of who accepted the task: of a new one all is read.
+                known = 0 if task_id not in self._known and first <= NEW else seen
                 after = min(client.cursor(task_id, known) for client in readers)
-                wanted[task_id] = (min(after, known), readers, min(known, first - 1))
+                wanted[task_id] = (min(after, known), readers, min(seen, first - 1))
             else:
                 self._remember(task_id, last)
         if not wanted:
@@ -425,10 +430,10 @@ class Hub:
             self._fan_out(task, events, readers, unseen)
 
     def _fan_out(self, task: Any, events: list[Any], readers: set[Client], unseen: int) -> None:
-        """`unseen`: where readers start who never saw this task."""
+        """`unseen`: where readers start who never saw this task; from its beginning if they were here before it."""
         rendered: dict[tuple[str, int, str], bytes] = {}
         for client in readers:
-            after = client.cursor(task.id, unseen)
+            after = client.cursor(task.id, 0 if task.created_at >= client.since else unseen)
             mark = (client.feed.key, after, client.kind)
             if mark not in rendered:
                 mine = [event for event in events if event.seq > after and client.feed.wants(event)]
