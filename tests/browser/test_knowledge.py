@@ -32,6 +32,7 @@ def shelf(tab: Watched, request: pytest.FixtureRequest) -> Any:
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+    page.wait_for_load_state()  # what takes files is a script, and the heading is there before it
     return page
 
 

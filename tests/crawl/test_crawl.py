@@ -308,7 +308,7 @@ def test_a_page_with_a_million_links(yard: Yard, site: SmallSite) -> None:
     site.pages["/"] = article(1, "".join(f'<a href="/n{n}">' for n in range(300_000)))
     started = time.monotonic()
     crawl = yard.crawl("/", max_pages=3)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60  # reading all of them would take many minutes
     assert len(yard.fates(crawl)) <= 2001
 
 

@@ -122,7 +122,7 @@ def test_f27_an_id_from_the_future_starts_again(stack: Stack) -> None:
 
 def test_f27_all_of_a_long_history(stack: Stack) -> None:
     """Whoever asks for more events than one push holds gets them all, also when the task is over."""
-    total = scaled(10_000, 5_000)
+    total = scaled(10_000, 2_500)
     task = stack.run("events", {"count": total})
     stack.check([task], patience=120)
     want = list(range(1, stack.row(task)["seq"] + 1))
@@ -176,7 +176,7 @@ class _Numbers:
 
 def test_f28_all_of_a_long_history(stack: Stack) -> None:
     """The same by WebSocket: more missed events than one push holds, and no new one that would bring the rest."""
-    total = scaled(10_000, 5_000)
+    total = scaled(10_000, 2_500)
     task = stack.run("events", {"count": total})
     stack.check([task], patience=120)
     want = list(range(1, stack.row(task)["seq"] + 1))
