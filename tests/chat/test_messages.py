@@ -345,3 +345,26 @@ def test_a_model_that_writes_slowly_is_seen_to_write(talk: Talk, monkeypatch: py
     _, _, _, task_id = talk.ask()
     said = [event.message for event in talk.lab.events(task_id)]
     assert "Writing the answer: 3 words so far" in said
+
+
+def test_an_end_comes_with_the_words_written_before_it(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner stores the answer and ends its task between the two reads of somebody who looks."""
+    if talk.rt.engine.dialect.name == "sqlite":
+        pytest.skip("all reads of a transaction see one moment")
+    from webapp.tasks.models import Task
+
+    _, _, answer, task = talk.ask(run=False)
+    real = messages.tasks.by_ids
+
+    def a_moment_later(ctx: Any, ids: Any) -> Any:
+        with talk.rt.unit() as db:
+            row = db.get_one(Message, answer)
+            row.content, row.state = "word", "cancelled"
+            db.get_one(Task, task).status = "cancelled"
+        return real(ctx, ids)
+
+    monkeypatch.setattr(messages.tasks, "by_ids", a_moment_later)
+    with talk.as_() as ctx:
+        row = service.message(ctx, answer)
+        stand = service.settled(ctx, [row])[answer]
+        assert (row.content, stand.state, stand.is_final) == ("word", "cancelled", True)
