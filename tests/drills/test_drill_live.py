@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -135,7 +135,7 @@ def test_f27_all_of_a_long_history(stack: Stack) -> None:
 def test_f17_a_last_event_whose_read_failed(make_rt: Callable[..., Runtime]) -> None:
     """The database is away at the very moment the end of a task is to be read for its readers: they get it later."""
     rt = make_rt()
-    task = SimpleNamespace(id="t", seq=7, owner_id=None)
+    task = SimpleNamespace(id="t", seq=7, owner_id=None, created_at=datetime.now(UTC))
     calls: list[int] = []
 
     def read(_rt: Runtime, wanted: list[tuple[str, int]]) -> Any:

@@ -85,7 +85,7 @@ def test_f07_f08_redis_forgets(wide: Cluster, fault: str) -> None:
     """Everything in Redis is lost with work pending, scheduled and running: all of it ends, running work once."""
     pending, scheduled = scaled(1000, 120), scaled(200, 24)
     # As many as there are threads, for longer than it takes to ask for the pending ones.
-    busy = [wide.run("steps", {"steps": scaled(24, 4), "pause": 1.0}) for _ in range(16)]
+    busy = [wide.run("steps", {"steps": scaled(24, 8), "pause": 1.0}) for _ in range(16)]
     until(lambda: all(row["status"] == "running" for row in wide.rows(busy).values()), 30, "all threads are busy")
     with ThreadPoolExecutor(4) as crew:
         waiting = list(crew.map(lambda _: wide.run("steps"), range(pending)))
