@@ -23,7 +23,7 @@ from webapp.runtime import Runtime
 from webapp.tasks import store
 from webapp.tasks.store import Event
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 CREATE, LIST = "/api/v1/utils/ai-tasks/", "/api/v1/utils/ai-tasks/recent/?limit=5"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.drills.harness import Stack, dripping, scaled, tell, until, within
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 LIMIT = 2.0  # of the kinds ending in _2s
 
 

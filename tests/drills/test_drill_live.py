@@ -22,7 +22,7 @@ from tests.drills.harness import Cluster, Stack, load, percentile, scaled, tell,
 from webapp.runtime import Runtime
 from webapp.web.hub import Client, Hub
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 
 
 def _talker(stack: Stack, count: int, seconds: float, size: int = 10) -> str:
@@ -120,6 +120,7 @@ def test_f27_an_id_from_the_future_starts_again(stack: Stack) -> None:
     stack.check([task])
 
 
+@pytest.mark.variant
 def test_f27_all_of_a_long_history(stack: Stack) -> None:
     """Whoever asks for more events than one push holds gets them all, also when the task is over."""
     total = scaled(10_000, 2_500)
@@ -174,6 +175,7 @@ class _Numbers:
         return False
 
 
+@pytest.mark.variant
 def test_f28_all_of_a_long_history(stack: Stack) -> None:
     """The same by WebSocket: more missed events than one push holds, and no new one that would bring the rest."""
     total = scaled(10_000, 2_500)

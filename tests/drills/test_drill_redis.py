@@ -14,7 +14,7 @@ import requests
 
 from tests.drills.harness import Cluster, load, percentile, scaled, tell, until, within
 
-pytestmark = [pytest.mark.drill, pytest.mark.services]
+pytestmark = [pytest.mark.drill, pytest.mark.spine, pytest.mark.services]
 CREATE = "/api/v1/utils/ai-tasks/"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.drills.harness import DEFAULTS, FULL, QUICK, Cluster, Stack, dripping, kill9, tell, until, within
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 
 THREADS = "inference=5,crawling=4,embedding=4,workflows=1,interactive=1,maintenance=1"
 
@@ -82,6 +82,7 @@ def test_f15_sigterm_with_work_running(mode: str, own: Callable[..., Any]) -> No
     assert executions <= len(kept), "at most the step that was under way is repeated"
 
 
+@pytest.mark.variant
 def test_f15_work_that_does_not_listen(mode: str, own: Callable[..., Any]) -> None:
     """A long C call and a dripping read do not hold the exit up; they are parked like the others, not cancelled."""
     with dripping() as port:

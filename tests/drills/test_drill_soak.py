@@ -18,7 +18,7 @@ import requests
 from tests.drills.harness import DEFAULTS, FULL, QUICK, Cluster, Embedded, Stack, kill9, scaled, tell, until
 from webapp.tasks.models import FINAL
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 CREATE = "/api/v1/utils/ai-tasks/"
 MIX: list[tuple[int, str, dict[str, Any]]] = [
     (50, "steps", {"steps": 3, "pause": 0.05}),

@@ -17,7 +17,7 @@ from tests.conftest import missing
 from tests.drills.harness import DEFAULTS, FULL, QUICK, Cluster, Embedded, scaled, tell, until
 from webapp.core.db import NOW_SQL
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.spine]
 
 
 @pytest.mark.services

@@ -39,15 +39,17 @@ class Room(Lab):
     def add_worker(
         self, name: str, *, role: str = "all", queues: str = "inference", age: float = 0.0, **more: Any
     ) -> None:
-        from sqlalchemy import insert
+        from sqlalchemy import insert, update
 
         from webapp.core.db import db_now
-        from webapp.tasks.models import Worker
+        from webapp.tasks.models import Task, Worker
 
         values = {"id": name, "role": role, "queues": queues, "host": "here", "pid": 7, "threads": 2, "rss_mb": 100.0,
                   "running": [], "done": 0, **more}  # fmt: skip
         with self.rt.unit() as db:
             db.execute(insert(Worker).values(**values, beat_at=db_now() - age))
+            for task_id in values["running"]:
+                db.execute(update(Task).where(Task.id == task_id).values(status="running", worker_id=name))
 
 
 @pytest.fixture(autouse=True)

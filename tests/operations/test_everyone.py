@@ -295,9 +295,10 @@ def test_long_waits_lost_workers_and_failures(room: Room) -> None:
     serve_all(room)
     for _ in range(12):
         room.age(room.start(room.cast.alice), seconds=400)
-    room.add_worker("lost", age=500, running=["a", "b"])
     room.start(room.cast.bob, "missing", kind="test.crawl")
     room.run_all("crawling")
+    held = [room.start(room.cast.alice, kind="test.crawl") for _ in range(2)]
+    room.add_worker("lost", age=500, running=held)
     assert said(room) == {
         "12 tasks wait on inference, the oldest for 7 min": "warn",
         "1 worker lost with 2 tasks in hand": "warn",
@@ -326,7 +327,7 @@ def test_the_overview_has_a_fixed_number_of_queries(room: Room) -> None:
     room.run_all("crawling")
     few = count()
     for number in range(15):
-        room.add_worker(f"w{number}", age=number * 10, running=["x"])
+        room.add_worker(f"w{number}", age=number * 10, running=[room.start(room.cast.alice)])
         room.start(room.cast.alice)
         room.claim()
         room.start(room.cast.bob, "missing", kind="test.crawl")

@@ -59,15 +59,25 @@ def test_failures_of_the_hour_are_counted(room: Room) -> None:
 
 def test_workers_are_alive_late_and_lost(room: Room) -> None:
     running = room.start(room.cast.alice, title="In hand")
-    room.add_worker("a", running=[running, "gone"])
+    room.add_worker("a", running=[running])
     room.add_worker("b", age=25)
     room.add_worker("c", age=300)
     rows = room.ask(service.workers)
     assert [(row.id, row.state) for row in rows] == [("c", "lost"), ("b", "late"), ("a", "alive")]
-    assert rows[2].running == ((running, "In hand"), ("gone", "(deleted)"))
+    assert rows[2].running == ((running, "In hand"),)
     row = named(room, "inference")
     assert (row.workers, row.threads) == (2, 4), "a lost one serves nothing"
     assert named(room, "embedding").workers == 0
+
+
+def test_what_a_worker_holds_is_asked_of_the_tasks(room: Room) -> None:
+    """Its last beat may be ten seconds old, or know tasks that were taken from it since."""
+    room.add_worker("a")
+    task_id = room.start(room.cast.alice, title="Just begun")
+    room.sql(f"UPDATE tasks SET status = 'running', worker_id = 'a' WHERE id = '{task_id}'")
+    room.sql("""UPDATE workers SET running = '["long over"]'""")
+    (row,) = room.ask(service.workers)
+    assert row.running == ((task_id, "Just begun"),)
 
 
 def test_the_number_of_queries_does_not_grow(room: Room) -> None:

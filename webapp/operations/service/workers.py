@@ -29,7 +29,7 @@ class WorkerRow:
     threads: int
     rss_mb: float
     done: int
-    running: tuple[tuple[str, str], ...]  # (task id, title)
+    running: tuple[tuple[str, str], ...]  # (task id, title): what it holds now, by the tasks and not by its last beat
     started_at: datetime
     beat_age: float
     state: str
@@ -38,18 +38,26 @@ class WorkerRow:
 def workers(ctx: Ctx) -> list[WorkerRow]:
     """All worker processes, those that need attention first. Two queries."""
     rows = admin(ctx).db.execute(select(Worker, db_now().label("now"))).all()
-    titles = _titles(ctx, [task_id for worker, _ in rows for task_id in worker.running])
-    found = [_row(worker, now - worker.beat_at, titles, ctx.rt.settings) for worker, now in rows]
+    held = _held(ctx)
+    found = [_row(worker, now - worker.beat_at, held.get(worker.id, []), ctx.rt.settings) for worker, now in rows]
     return sorted(found, key=lambda row: (-STATES.index(row.state), row.role, row.id))
 
 
-def _titles(ctx: Ctx, ids: list[str]) -> dict[str, str]:
-    if not ids:
-        return {}
-    return {row.id: row.title for row in ctx.db.execute(select(Task.id, Task.title).where(Task.id.in_(ids[:1000])))}
+def _held(ctx: Ctx) -> dict[str, list[tuple[str, str]]]:
+    """worker -> its running tasks, the longest first. A beat is up to ten seconds old; the tasks say it at once."""
+    asked = (
+        select(Task.worker_id, Task.id, Task.title)
+        .where(Task.status == "running", Task.worker_id.is_not(None))
+        .order_by(Task.started_at)
+        .limit(1000)
+    )
+    held: dict[str, list[tuple[str, str]]] = {}
+    for worker_id, task_id, title in ctx.db.execute(asked):
+        held.setdefault(worker_id, []).append((task_id, title))
+    return held
 
 
-def _row(worker: Worker, age: float, titles: dict[str, str], settings: Settings) -> WorkerRow:
+def _row(worker: Worker, age: float, held: list[tuple[str, str]], settings: Settings) -> WorkerRow:
     return WorkerRow(
         id=worker.id,
         role=worker.role,
@@ -59,7 +67,7 @@ def _row(worker: Worker, age: float, titles: dict[str, str], settings: Settings)
         threads=worker.threads,
         rss_mb=round(worker.rss_mb, 1),
         done=worker.done,
-        running=tuple((task_id, titles.get(task_id, "(deleted)")) for task_id in worker.running),
+        running=tuple(held),
         started_at=worker.started_at,
         beat_age=max(0.0, age),
         state=state_of(age, settings),
