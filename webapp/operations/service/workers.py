@@ -53,7 +53,7 @@ def _held(ctx: Ctx) -> dict[str, list[tuple[str, str]]]:
     )
     held: dict[str, list[tuple[str, str]]] = {}
     for worker_id, task_id, title in ctx.db.execute(asked):
-        held.setdefault(worker_id, []).append((task_id, title))
+        held.setdefault(str(worker_id), []).append((task_id, title))
     return held
 
 
