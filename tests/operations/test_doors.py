@@ -127,7 +127,7 @@ def test_each_list_opens_polls_and_escapes(site_room: Room, root: Browser, lette
 def test_empty_pages_say_what_would_stand_there(site_room: Room, root: Browser) -> None:
     for path, words in (
         ("/monitor/dead-letters", "No dead letters"),
-        ("/monitor/dead-letters?q=x", "None matches"),
+        ("/monitor/dead-letters?q=x", "Nothing matches"),
         ("/monitor/schedules", "Nothing is scheduled"),
         ("/monitor/workers", "No worker has reported"),
         ("/monitor/audit", "Nothing yet"),
@@ -142,7 +142,7 @@ def test_a_letter_with_its_traceback_and_its_buttons(site_room: Room, root: Brow
     assert "KeyError" in html
     assert 'data-confirm="Throw this dead letter away?' in html
     assert "is back in its queue" in root.after(root.post(f"/monitor/dead-letters/{letter}/requeue"))
-    assert "put back into the queue already" in root.after(root.post(f"/monitor/dead-letters/{letter}/requeue"))
+    assert "tried again already" in root.after(root.post(f"/monitor/dead-letters/{letter}/requeue"))
     assert "thrown away" in root.after(root.post(f"/monitor/dead-letters/{letter}/purge"))
     assert root.get(f"/monitor/dead-letters/{letter}").status_code == 404
 
@@ -170,10 +170,14 @@ def test_schedules_on_the_page(site_room: Room, root: Browser) -> None:
     assert "whenever" in wrong.get_data(as_text=True)
     changed = root.after(root.post("/monitor/schedules/retention", cron="5 3 * * *"))
     assert "“Retention” runs every day at 03:05 UTC now" in changed
-    assert "runs every 10 min now" in root.after(root.post("/monitor/schedules/retention", interval="600"))
+    assert "runs every 10 minutes now" in root.after(root.post("/monitor/schedules/retention", interval="600"))
     assert root.post("/monitor/schedules/retention", interval="soon").status_code == 422
     preview = root.get("/monitor/schedules/preview?cron=*/15+*+*+*+*", poll=True).get_data(as_text=True)
     assert preview.count("<time") == 5
+    preview = root.get("/monitor/schedules/preview?name=retention&interval=600").get_data(as_text=True)
+    assert "if saved now" not in preview
+    assert f"{site_room.ask(service.schedule, 'retention').next_at:%H:%M:%S} UTC" in preview
+    assert "if saved now" in root.get("/monitor/schedules/preview?name=retention&interval=60").get_data(as_text=True)
     assert "is not a cron line" in root.get("/monitor/schedules/preview?cron=x").get_data(as_text=True)
     assert root.get("/monitor/schedules/none").status_code == 404
 
@@ -360,7 +364,7 @@ def test_schedules_running_and_alerts_on_the_command_line(shell: Any, room: Room
     from webapp.tasks.scheduler import ensure_system_schedules
 
     ensure_system_schedules(room.rt)
-    assert "every 5 min" in shell("ops", "schedules")
+    assert "every 5 minutes" in shell("ops", "schedules")
     assert "was put into its queue" in shell("ops", "run-schedule", "health")
     assert "no such schedule" in shell("ops", "run-schedule", "wealth", code=1)
     shell.lab.start(room.cast.alice, title="In hand")
@@ -376,7 +380,7 @@ def test_times_of_schedules_on_the_command_line(shell: Any, room: Room) -> None:
     assert "health is paused" in shell("ops", "pause-schedule", "health")
     assert "already paused" in shell("ops", "pause-schedule", "health", code=1)
     assert "health goes on" in shell("ops", "resume-schedule", "health")
-    assert "health runs every 2 min now" in shell("ops", "edit-schedule", "health", "--interval", "120")
+    assert "health runs every 2 minutes now" in shell("ops", "edit-schedule", "health", "--interval", "120")
     assert "is not a cron line" in shell("ops", "edit-schedule", "health", "--cron", "* *", code=1)
     assert [entry.action for entry in room.audited()] == ["schedule.pause", "schedule.resume", "schedule.edit"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_another_time(room: Room, nightly: str) -> None:
     assert row.next_at is not None
     assert (row.next_at.weekday(), row.next_at.hour, row.next_at.minute) == (0, 3, 30)
     row = room.ask(service.edit_schedule, nightly, interval=600.0)
-    assert (row.cron, row.interval, row.when) == (None, 600.0, "every 10 min")
+    assert (row.cron, row.interval, row.when) == (None, 600.0, "every 10 minutes")
     assert room.audited()[-1].detail["before"] == {"cron": "30 3 * * 1", "interval": None}
 
 
@@ -92,6 +93,10 @@ def test_a_preview_shows_the_next_five(room: Room) -> None:
     assert times == sorted(times)
     gaps = room.ask(service.upcoming, interval=90.0)
     assert round((gaps[1] - gaps[0]).total_seconds()) == 90
+    begins = gaps[0] - timedelta(seconds=60)
+    assert room.ask(service.upcoming, interval=90.0, begins=begins)[:2] == [begins, begins + timedelta(seconds=90)]
+    past = gaps[0] - timedelta(hours=1)
+    assert room.ask(service.upcoming, interval=90.0, begins=past)[0] > past
 
 
 def test_a_late_one_says_so_and_a_deleted_last_run_is_no_riddle(room: Room, nightly: str) -> None:

@@ -60,6 +60,7 @@ def send(run: TaskRun) -> dict[str, Any]:
         run, [*(one for one in lasting if one["key"] not in before.here), *_over(before, before.here - now)]
     )
     news = [*(one for one in lasting if one["key"] not in before.told), *_over(before, before.told - now)]
+    news = [{name: value for name, value in one.items() if name != "task"} for one in news]
     problem = _post(run, news) if news and run.rt.settings.alert_url else ""
     open_ = {one["key"]: {"title": one["title"], "since": since[one["key"]]} for one in outages}
     found = {"here": sorted(now), "since": since, "problem": problem}
@@ -83,9 +84,13 @@ def _over(before: Before, keys: set[str]) -> list[Alert]:
 
 
 def _tell_administrators(run: TaskRun, news: list[Alert]) -> None:
-    if news:
+    """People know a task by its title; programs are told its kind and queue."""
+    told = [
+        {**one, "title": f"A task failed for good: “{one['task'][:200]}”"} if one.get("task") else one for one in news
+    ]
+    if told:
         with run.rt.unit() as db:
-            notifications.alert(run.rt, db, news, key=run.id)
+            notifications.alert(run.rt, db, told, key=run.id)
 
 
 def _look(rt: Runtime, own_id: str) -> tuple[Before, list[Alert], list[Alert], dict[str, str]]:
@@ -104,7 +109,7 @@ def _look(rt: Runtime, own_id: str) -> tuple[Before, list[Alert], list[Alert], d
     outages = [{"key": one.key, "level": one.level, "title": one.title, "text": one.text} for one in wrong if one.told]
     letters = [
         {"key": one.id, "level": "bad", "title": f"A task failed for good: {one.kind} on {one.queue}",
-         "text": f"{one.reason}: {one.error[:300]}", "owner": one.owner or ""}
+         "text": f"{one.reason}: {one.error[:300]}", "owner": one.owner or "", "task": one.title}
         for one in reversed(fresh)
     ]  # fmt: skip
     return before, outages, letters, since

@@ -161,10 +161,11 @@ def schedules(ctx: Ctx) -> Any:
 def preview_schedule(ctx: Ctx) -> Any:
     """The next five times of what stands in the form, or why there are none."""
     try:
-        times = service.upcoming(ctx, **_when(request.args.get("cron", ""), request.args.get("interval", "")))
+        row = service.schedule(ctx, request.args["name"]) if request.args.get("name") else None
+        shown = _preview(ctx, row, request.args.get("cron", ""), request.args.get("interval", ""))
     except AppError as exc:
         return render("operations/_preview.html", times=[], problem=exc.message)
-    return render("operations/_preview.html", times=times, problem="")
+    return render("operations/_preview.html", **shown, problem="")
 
 
 @looking("/monitor/schedules/<name>")
@@ -408,10 +409,20 @@ def _when(cron: str, interval: str) -> dict[str, Any]:
 
 
 def _schedule_form(ctx: Ctx, row: service.ScheduleRow, form: dict[str, Any]) -> str:
-    times: list[datetime] = []
+    shown: dict[str, Any] = {"times": []}
     problem = ""
     try:
-        times = service.upcoming(ctx, **_when(form["values"].get("cron", ""), form["values"].get("interval", "")))
+        shown = _preview(ctx, row, form["values"].get("cron", ""), form["values"].get("interval", ""))
     except AppError as exc:
         problem = exc.message
-    return render("operations/schedule.html", tab="schedules", schedule=row, form=form, times=times, problem=problem)
+    return render("operations/schedule.html", tab="schedules", schedule=row, form=form, **shown, problem=problem)
+
+
+def _preview(ctx: Ctx, row: service.ScheduleRow | None, cron: str, interval: str) -> dict[str, Any]:
+    """Its next times; those of another interval count from when it is saved."""
+    when = _when(cron, interval)
+    same = row is not None and (when.get("cron") or None, when.get("interval")) == (row.cron, row.interval)
+    times = service.upcoming(ctx, **when, begins=row.next_at if row and same else None)
+    if row and not row.enabled:
+        return {"times": times, "given": "if resumed now"}
+    return {"times": times, "given": "if saved now" if when.get("interval") and not same else ""}

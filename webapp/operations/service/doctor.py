@@ -152,7 +152,7 @@ def _postgres(connection: Any, url: Any) -> list[Check]:
 def _schema(rt: Runtime) -> Check:
     have, want = migrate.current(rt.engine), migrate.head()
     if have == want:
-        return Check("schema", OK, f"at {have}, which this program wants")
+        return Check("schema", OK, f"up to date ({have})")
     if have is None:
         return Check("schema", BAD, "the database is empty", "Run `brainstem migrate` (`brainstem up` does it too).")
     if have not in migrate.revisions():
@@ -237,8 +237,8 @@ def _clock(whose: str, read: Callable[[], float]) -> Check:
     off = theirs - (before + took / 2)
     doubt = took / 2
     if abs(off) <= OFF + doubt:
-        return Check("clock", OK, f"{whose} agrees with this machine's ({round(off, 2) + 0:+.2f} s)")
-    return Check("clock", BAD if abs(off) > FAR_OFF else WARN, f"{whose} is {abs(off):.0f} s {'before' if off > 0 else 'behind'} this machine's",
+        return Check("clock", OK, f"{whose} clock agrees with this machine's")
+    return Check("clock", BAD if abs(off) > FAR_OFF else WARN, f"{whose} clock is {abs(off):.0f} s {'before' if off > 0 else 'behind'} this machine's",
                  "Let every machine follow the same time server (chrony, systemd-timesyncd). Leases go by the database's clock,"
                  " tokens and what people see by this machine's.")  # fmt: skip
 
@@ -293,7 +293,7 @@ def _embedder(rt: Runtime) -> Check:
                 exc.suggestion or "See whether its server runs and its address is allowed.",
             )
     if found.available:
-        size = f", {found.dimension} numbers a passage" if found.dimension else ""
+        size = f", {found.dimension} dimensions" if found.dimension else ""
         return Check("embedder", OK, f"{name}{size}")
     return Check("embedder", BAD, f"{name} cannot be used: {found.missing} Search answers from keywords only.",
                  found.suggestion or "Choose another one with BRAINSTEM_EMBEDDER.")  # fmt: skip
@@ -333,7 +333,12 @@ def _queues(rt: Runtime, rows: list[QueueRow], processes: list[WorkerRow]) -> li
     text = f"{len(alive)} worker{'s' if len(alive) != 1 else ''} {'serve' if len(alive) != 1 else 'serves'} all {len(rows)} queues; {waiting:,} tasks wait"
     if paused:
         return [
-            Check("queues", WARN, f"{', '.join(paused)} paused; {text}", "`brainstem ops resume QUEUE` lets it go on.")
+            Check(
+                "queues",
+                WARN,
+                f"{', '.join(paused)} paused; {text}",
+                f"`brainstem ops resume {paused[0]}` lets it go on.",
+            )
         ]
     return [Check("queues", OK, text)]
 

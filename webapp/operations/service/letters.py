@@ -120,7 +120,7 @@ def requeue(ctx: Ctx, letter_id: str) -> LetterRow:
 
 def _requeue(ctx: Ctx, found: DeadLetter) -> None:
     if found.requeued_at is not None:
-        raise Conflict("it was put back into the queue already", code="already_requeued")
+        raise Conflict("it was tried again already", code="already_requeued")
     tasks.retry(everybody(ctx), found.task_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from webapp.core import audit
 from webapp.core.context import Ctx
 from webapp.core.errors import BadRequest, Conflict, NotFound
-from webapp.operations.service.base import admin, clock, moment, words
+from webapp.operations.service.base import admin, clock, moment
 from webapp.tasks.kinds import kind_or_400
 from webapp.tasks.models import Schedule, Task
 from webapp.tasks.scheduler import next_time
@@ -57,7 +57,7 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
         kind=schedule.kind,
         cron=schedule.cron,
         interval=schedule.interval,
-        when=f"every {words(schedule.interval)}" if schedule.interval else in_words(schedule.cron or "once"),
+        when=_every(schedule.interval) if schedule.interval else in_words(schedule.cron or "once"),
         enabled=schedule.enabled,
         next_at=moment(schedule.next_at) if schedule.enabled else None,
         last_at=moment(schedule.last_at),
@@ -66,6 +66,14 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
         last_status=last.last_status,
         last_message=last.last_error or last.last_message,
     )
+
+
+def _every(seconds: float) -> str:
+    """`every minute`, `every 5 minutes`, `every 90 seconds`."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds % size == 0:
+            return f"every {unit}" if seconds == size else f"every {seconds / size:g} {unit}s"
+    return f"every {seconds:g} seconds"
 
 
 def schedule(ctx: Ctx, name: str) -> ScheduleRow:
@@ -121,18 +129,20 @@ def edit_schedule(ctx: Ctx, name: str, *, cron: str | None = None, interval: flo
     return schedule(ctx, name)
 
 
-def upcoming(ctx: Ctx, *, cron: str | None = None, interval: float | None = None) -> list[datetime]:
-    """The next five times, so that a person sees what they wrote before it holds."""
+def upcoming(
+    ctx: Ctx, *, cron: str | None = None, interval: float | None = None, begins: datetime | None = None
+) -> list[datetime]:
+    """The next five times, so that a person sees what they wrote before it holds. begins: the first, where it is set."""
     if bool(cron and cron.strip()) == (interval is not None):
         raise BadRequest("give either a cron line or a number of seconds", code="invalid_schedule")
     if interval is not None and not SHORTEST <= interval <= 366 * 86400:
         raise BadRequest(f"interval: from {SHORTEST:g} seconds to a year", code="invalid_schedule")
-    at = clock(admin(ctx))
-    times = []
-    for _ in range(PREVIEW):
-        at = next_time(cron.strip()[:100] if cron else None, interval, at)
-        times.append(moment(at))
-    return [time for time in times if time is not None]
+    now = clock(admin(ctx))
+    line = cron.strip()[:100] if cron else None
+    times = [max(now, begins.timestamp()) if begins else next_time(line, interval, now)]
+    while len(times) < PREVIEW:
+        times.append(next_time(line, interval, times[-1]))
+    return [datetime.fromtimestamp(time, UTC) for time in times]
 
 
 def _get(ctx: Ctx, name: str) -> Schedule:

@@ -27,8 +27,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "task_events": ("task_id", "seq", "type", "level", "status", "progress", "message", "data", "at"),
     "dead_letters": ("id", "task_id", "kind", "queue", "reason", "error", "attempt", "failed_at", "requeued_at"),
     "workers": ("id", "role", "queues", "host", "pid", "threads", "rss_mb", "running", "done", "started_at", "beat_at"),
-    "schedules": ("id", "name", "owner_id", "kind", "params", "cron", "interval", "enabled", "next_at", "last_at",
-                  "last_task_id"),
+    "schedules": ("id", "name", "title", "owner_id", "kind", "params", "rank", "notify", "cron", "interval", "enabled",
+                  "next_at", "last_at", "last_task_id", "error"),
     "leases": ("name", "holder", "until"),
     "queue_pauses": ("queue", "reason", "paused_by", "paused_at"),
     "audit_entries": ("id", "at", "actor", "actor_id", "via", "action", "object_kind", "object_id", "detail", "ip",
@@ -72,10 +72,10 @@ SHOWN: dict[str, tuple[str, ...]] = {
                       "updated_at", "removed_at"),
     "messages": ("id", "conversation_id", "seq", "parent_id", "role", "agent", "content", "state", "task_id", "sources",
                  "checks", "route", "metrics", "error", "is_deleted", "edited_at", "created_at", "updated_at"),
-    "omeruta_chats": ("task_id", "owner_id", "name", "include_quality", "routed", "told"),
+    "omeruta_chats": ("task_id", "owner_id", "name", "include_quality", "routed", "told", "created_at"),
     "feedback": ("id", "owner_id", "content_id", "message_id", "feedback_type", "rating", "reason", "confidence_rating",
                  "comment", "created_at", "updated_at"),
-    "model_servers": ("id", "name", "url", "is_active", "created_at"),
+    "model_servers": ("id", "name", "url", "is_private", "is_active", "created_at"),
     "model_defaults": ("task_type", "model", "updated_at"),
     "model_calls": ("id", "owner_id", "model", "family", "task_type", "ok", "finish", "prompt_tokens", "completion_tokens",
                     "seconds", "load_seconds", "first_token_seconds", "prompt_seconds", "generate_seconds", "task_id",
@@ -100,7 +100,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "delivery_attempts": ("delivery_id", "number", "at", "ms", "code", "error"),
 }  # fmt: skip
 # Beside the list above, in case somebody lists one by mistake (a test holds them together).
-SECRET = re.compile(r"password|secret|token_hash|key_hash|cipher|private|fingerprint|(^|_)body$|^key$")
+SECRET = re.compile(r"password|secret|token_hash|key_hash|cipher|(?<!is_)private|fingerprint|(^|_)body$|^key$")
 CELL = 300  # characters of a value that are read
 
 
