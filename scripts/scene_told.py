@@ -37,7 +37,7 @@ def _centre(scene: Any, db: Any) -> None:
     ids = scene.ids
     lines = [
         ("completed", "ok", "Three views on tidal power is done", "", ids["done"], 9000, True),
-        ("dead_letter", "bad", "All minutes since 1974 was given up", "it took longer than 2 hours", ids["timed_out"], 7200, True),
+        ("dead_letter", "bad", "All minutes since 1974 took too long", "it took longer than 2 hours", ids["timed_out"], 7200, True),
         ("webhook", "warn", "A webhook was turned off", "old.example answered 410 Gone.", None, 4100, True),
         ("failed", "bad", "Scan of the harbour charter failed", "the file is a picture without text", ids["failed"], 790, False),
         ("waiting", "warn", "Compare the two fee schedules waits for you",

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from webapp.core.context import Ctx
 
-__all__ = ["Answer", "Claim", "Comparison", "Place", "Sentence", "Source", "SourceText", "answer", "compare",
+__all__ = ["Answer", "Claim", "Comparison", "OFFER", "Place", "Sentence", "Source", "SourceText", "answer", "compare",
            "store_citations"]  # fmt: skip
 
 PASSAGES, SENTENCES, TOKENS = 8, 3, 512  # where neither the caller nor the agent says
 MOST_SENTENCES = 10
+OFFER = " Shall I look for new sources?"  # ends an answer that was declined
 
 
 def answer(
@@ -131,7 +132,7 @@ def _declined(evidence: Evidence, writing: Writing | None, agent: Any, on_text: 
         reason = "There is nothing about this in the sources I may search."
     if writing is None and not written.needs_sources(agent):
         reason += " No language model is set up, so I can only quote sources."
-    text = f"I don't know. {plain.escaped(reason)} Shall I look for new sources?"
+    text = f"I don't know. {plain.escaped(reason)}{OFFER}"
     on_text(text)
     engine = EXTRACTIVE if writing is None else writing.model.id
     made = Answer(text, (), (), round(evidence.present, 3), True, reason, engine, context_used=False)

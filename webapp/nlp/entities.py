@@ -49,7 +49,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "name": re.compile(rf"\b{NAME_WORD}(?:\s(?:{JOIN}\s){{0,2}}{NAME_WORD}){{1,4}}\b"),
 }  # fmt: skip
 LABELS = {
-    "email": "E-mail addresses", "url": "Links", "iban": "Bank accounts (IBAN, checked)", "ip_address": "IP addresses", "date": "Dates",
+    "email": "Email addresses", "url": "Links", "iban": "Bank accounts (IBAN, checked)", "ip_address": "IP addresses", "date": "Dates",
     "time": "Times", "money": "Amounts of money", "percentage": "Percentages", "phone": "Phone numbers", "hashtag": "Hashtags",
     "mention": "Mentions", "organisation": "Organisations (by their last word)", "name": "Names (runs of capitals)",
 }  # fmt: skip

@@ -117,5 +117,5 @@ def missing(settings: Settings) -> str:
     return "" if settings.smtp_host else "This server has no mail server: the operator sets BRAINSTEM_SMTP_HOST."
 
 
-EMAIL = Channel("email", "E-mail", EmailConfig, send, icon="inbox", shown=shown, missing=missing,
+EMAIL = Channel("email", "Email", EmailConfig, send, icon="inbox", shown=shown, missing=missing,
                 description="A mail to an address of your choice.")  # fmt: skip

@@ -203,7 +203,7 @@ def _settings(ctx: Ctx, rules_form: Mapping[str, Any] | None = None) -> str:
     mail = identity.me(ctx).email
     columns = [(INAPP, "In the app", "")]
     if service.reachable_by_mail(ctx.rt, mail):
-        columns.append((EMAIL, "E-mail", mail or ""))
+        columns.append((EMAIL, "Email", mail or ""))
     mine = service.list_channels(ctx)
     columns += [(row.id, row.name, row.shown) for row in mine]
     return render(

@@ -44,8 +44,12 @@ class Event:
 
 EVENTS = (
     Event("completed", "Done", "A task of yours is done"),
-    Event("failed", "Failed", "A task of yours failed for good, or took too long"),
-    Event("dead_letter", "Given up", "It was given up: all attempts failed, or its workers were lost"),
+    Event("failed", "Failed", "A task of yours failed or took too long, whatever the reason"),
+    Event(
+        "dead_letter",
+        "Given up",
+        "Only failures that another try may mend: attempts used up, workers lost, out of time",
+    ),
     Event("waiting", "Waits for you", "A task of yours waits for an answer from you"),
     Event("alert", "Server alerts", "Something is wrong with the server, or a task of anybody’s failed for good", True),
 )

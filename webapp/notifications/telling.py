@@ -70,7 +70,7 @@ def _tell(rt: Runtime, db: Session, notice: Notice, by: set[str]) -> None:
         return
     event, level, words = WORDS[notice.status]
     if "dead_letter" in events_of(notice):
-        event, words = "dead_letter", "was given up"
+        event, words = "dead_letter", words if notice.status == "timed_out" else "was given up"
     title, path, key = f"{notice.title[:270]} {words}", f"/tasks/{notice.task_id}", f"notice:{notice.id}"
     text = "" if notice.status in ("completed", "cancelled") else notice.message
     if INAPP in by:

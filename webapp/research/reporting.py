@@ -55,8 +55,9 @@ def _answer(task: TaskRun, question: str, documents: Sequence[str]) -> dict[str,
             k=agent.config.get("k", 10), max_sentences=3, max_tokens=400, task_type="research", task_id=task.id, cancelled=task.stopped, timeout=task.remaining(),
             record=False,
         )  # fmt: skip
+    text = made.text.removesuffix(answers.OFFER)  # nobody can answer it in a report
     return {
-        "question": question, "text": made.text, "declined": made.declined, "reason": made.reason,
+        "question": question, "text": text, "declined": made.declined, "reason": made.reason,
         "confidence": made.confidence, "engine": made.engine, "ms": made.ms,
         "sentences": [one.as_json() for one in made.sentences], "sources": [asdict(one) for one in made.sources],
     }  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,12 @@ def install(app: Flask) -> None:
     from webapp.ui import charts, plots
 
     app.jinja_env.filters.update(
-        about=about, coarse=coarse, highlight=highlight, pretty_json=pretty_json, figure=plots.say
+        about=about,
+        coarse=coarse,
+        highlight=highlight,
+        pretty_json=pretty_json,
+        figure=plots.say,
+        model_name=model_name,
     )
     app.jinja_env.globals.update(
         diff_rows=diff_rows,
@@ -33,6 +39,11 @@ def install(app: Flask) -> None:
         sparkline=charts.sparkline,
         statistical_plot=plots.plot,
     )
+
+
+def model_name(text: Any) -> str:
+    """A model's id, or a text with one, as people know it: `openai:llama3.2:3b@quay` is `llama3.2:3b@quay`."""
+    return re.sub(r"\b(?:openai|ggml):(?=\S)", "", str(text or ""))
 
 
 def about(seconds: float) -> str:

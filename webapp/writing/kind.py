@@ -69,7 +69,7 @@ def _engine(task: TaskRun) -> tuple[Engine | None, str]:
     def choose() -> dict[str, str]:
         wanted = task.params.get("engine") or ""
         if wanted == EXTRACTIVE:
-            return {"id": "", "why": "You asked for no model: choose one to have the text written."}
+            return {"id": "", "why": "No model was chosen. Choose one to have the text written."}
         try:
             return {"id": engines.choose(task.rt, wanted, "generation").id, "why": ""}
         except NoModel as error:
