@@ -72,8 +72,8 @@
     const s = Math.max(0, seconds);
     if (s < 10) return `${s.toFixed(1)} s`;
     if (s < 60) return `${Math.floor(s)} s`;
-    if (s < 3600) return `${Math.floor(s / 60)}:${pad(Math.floor(s % 60))} min`;
-    return `${Math.floor(s / 3600)}:${pad(Math.floor((s % 3600) / 60))} h`;
+    if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
+    return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   }
   const day = (at) => new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
   function relative(at, now) {
@@ -770,7 +770,7 @@
     for (const one of $$('.tabs [aria-current], .segments-scroll input:checked')) {
       const row = one.closest(".tabs, .segments-row");
       const over = one.getBoundingClientRect().right - row.getBoundingClientRect().right;
-      if (over > 0) row.scrollLeft += over + 16;
+      if (over > 1) row.scrollLeft += over + 16;
     }
   }
 

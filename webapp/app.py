@@ -151,7 +151,7 @@ def _amount(seconds: float) -> str | None:
 
 
 def duration(seconds: float | None) -> str:
-    """`34 ms`, `0.4 s`, `12 s`, `3:07 min`, `2:05 h`."""
+    """`34 ms`, `0.4 s`, `12 s`, `3 min 7 s`, `2 h 5 min`."""
     if seconds is None:
         return "–"
     if seconds < 0.0995:
@@ -162,5 +162,5 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d} h"
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

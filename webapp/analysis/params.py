@@ -12,6 +12,7 @@ MAX_CELL = 100_000  # characters of one cell
 MAX_COLUMNS_READ = 20_000  # in a file, of which `columns` chooses
 MAX_COLUMNS = 200  # that are analysed
 MAX_CELLS = 40_000_000  # that are analysed
+RARE: dict[str, Any] = {"advanced": True}  # among the further options of the form
 ANALYSES = ("statistical", "descriptive", "correlation", "comparison", "trend")
 
 
@@ -20,13 +21,13 @@ class AnalysisParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_max_length=MAX_TEXT)
 
-    data: dict[str, Any] | list[Any] | None = Field(
-        None, title="Data (JSON)", json_schema_extra={"widget": "json"},
-        description='A list of numbers or of objects, or an object with a list for each column: {"values": [1, 2, 3]}.',
-    )  # fmt: skip
     text: str | None = Field(
         None, title="Pasted table", description="CSV, or cells copied from a spreadsheet; the first line names the columns.",
-        json_schema_extra={"widget": "textarea"},
+        json_schema_extra={"widget": "textarea"}, examples=["month,boats\n2024-01,31\n2024-02,45"],
+    )  # fmt: skip
+    data: dict[str, Any] | list[Any] | None = Field(
+        None, title="Data (JSON)", json_schema_extra={"widget": "json"},
+        description='Or instead: a list of numbers or of objects, or an object with a list for each column: {"values": [1, 2, 3]}.',
     )  # fmt: skip
     upload_ids: list[str] | None = Field(
         None, title="Files", max_length=MAX_FILES, json_schema_extra={"widget": "upload"},
@@ -41,15 +42,17 @@ class AnalysisParams(BaseModel):
                                description="Only comparisons and trends of this column.")  # fmt: skip
     group: str | None = Field(None, title="Column of groups", max_length=120,
                               description="Compare the rows by the values of this column.")  # fmt: skip
-    columns: list[str] | None = Field(None, title="Columns", max_length=MAX_COLUMNS,
+    columns: list[str] | None = Field(None, title="Columns", max_length=MAX_COLUMNS, json_schema_extra=RARE,
                                       description="Only these, by name. Empty: all.")  # fmt: skip
-    sheet: str | None = Field(None, title="Sheet", max_length=120, description="Name or number; empty: the first.")
-    max_categories: int = Field(12, ge=2, le=50, title="Most categories shown",
+    sheet: str | None = Field(
+        None, title="Sheet", json_schema_extra=RARE, max_length=120, description="Name or number; empty: the first."
+    )
+    max_categories: int = Field(12, ge=2, le=50, title="Most categories shown", json_schema_extra=RARE,
                                 description="Of a column, and as groups of a comparison.")  # fmt: skip
-    decimal: Literal["auto", "point", "comma"] = Field("auto", title="Decimal mark")
+    decimal: Literal["auto", "point", "comma"] = Field("auto", title="Decimal mark", json_schema_extra=RARE)
     dates: Literal["auto", "day_first", "month_first"] = Field(
-        "auto", title="Order in dates", description="Needed for dates like 03/04/2025 that could be read in two ways.")  # fmt: skip
-    header: Literal["auto", "yes", "no"] = Field("auto", title="First row holds the names")
+        "auto", title="Order in dates", json_schema_extra=RARE, description="Needed for dates like 03/04/2025 that could be read in two ways.")  # fmt: skip
+    header: Literal["auto", "yes", "no"] = Field("auto", title="First row holds the names", json_schema_extra=RARE)
 
     @field_validator("columns")
     @classmethod

@@ -219,9 +219,8 @@ def _correlations(whole: Figures) -> list[str]:
         said.append(f"{one['a']} and {one['b']} {strong} {side}: r = {two(r)} ({_interval(one['interval'])}{say_p(one['p_adjusted'])} corrected, "
                     f"n = {one['n']:,}), by rank {two(one['spearman'])}.")  # fmt: skip
     if pairs and not clear:
-        said.append(
-            f"None of {several(len(pairs), 'pair')} of columns is clearly correlated after correction for their number."
-        )
+        said.append("The only pair of columns is not clearly correlated." if len(pairs) == 1 else
+                    f"None of {several(len(pairs), 'pair')} of columns is clearly correlated after correction for their number.")  # fmt: skip
     elif len(clear) > 5:
         said.append(f"{several(len(clear) - 5, 'further pair is', 'further pairs are')} correlated beyond chance.")
     return said
@@ -241,7 +240,8 @@ def _associations(whole: Figures) -> list[str]:
         said.append(f"{one['a']} and {one['b']} are associated: Cramér's V = {two(one['cramers_v'])} ({test}, {say_p(one['p_adjusted'])} corrected, "
                     f"n = {one['n']:,}{caution}).")  # fmt: skip
     if rows and not clear:
-        said.append(f"None of {several(len(rows), 'pair')} of categories is clearly associated after correction.")
+        said.append("The only pair of categories is not clearly associated." if len(rows) == 1 else
+                    f"None of {several(len(rows), 'pair')} of categories is clearly associated after correction.")  # fmt: skip
     return said
 
 
@@ -251,8 +251,13 @@ def _comparisons(whole: Figures) -> list[str]:
     said = [comparison_sentence(one) for one in clear[:8]]
     if rows and not clear:
         best = rows[0]
-        said.append(f"None of {several(len(rows), 'comparison')} shows a clear difference after correction; the largest is {best['value']} by "
-                    f"{best['group']} ({say_p(best['p'])} before correction).")  # fmt: skip
+        if len(rows) == 1:
+            said.append(
+                f"The only comparison, {best['value']} by {best['group']}, shows no clear difference ({say_p(best['p'])})."
+            )
+        else:
+            said.append(f"None of {several(len(rows), 'comparison')} shows a clear difference after correction; the largest is {best['value']} by "
+                        f"{best['group']} ({say_p(best['p'])} before correction).")  # fmt: skip
     elif len(clear) > 8:
         said.append(f"{several(len(clear) - 8, 'further comparison shows', 'further comparisons show')} a difference.")
     return said

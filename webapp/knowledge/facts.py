@@ -38,9 +38,8 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """4.2 s, 3:07 min, 1:02:45 h"""
+    """4.2 s, 3 min 7 s, 1 h 2 min"""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

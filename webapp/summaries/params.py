@@ -29,15 +29,15 @@ class SummaryParams(BaseModel):
         json_schema_extra={"widget": "upload"},
     )  # fmt: skip
     max_length: int = Field(
-        500, ge=10, le=5000, title="Longest, in words", examples=[200],
+        500, ge=10, le=5000, title="Maximum length, in words", examples=[200],
         description="Neither the whole summary nor that of a single source is ever longer.",
     )  # fmt: skip
     per_source: bool = Field(
-        True, title="Also each source by itself", description="Where there are several sources."
+        True, title="Summarise each source too", description="Where there are several sources."
     )  # fmt: skip
     focus: str = Field(
         "", max_length=300, title="What matters to you", examples=["What it costs"],
-        description="Empty: whatever the texts say most about.",
+        description="Leave empty for the main points.",
     )  # fmt: skip
     engine: str = Field(
         "", max_length=200, title="Model", examples=["extractive"],

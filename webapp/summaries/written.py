@@ -102,7 +102,7 @@ class _Writer:
         if left:
             some = "One sentence" if len(left) == 1 else f"{len(left)} sentences"
             self.notes.append(
-                f"{some} of the model {'is' if len(left) == 1 else 'are'} left out, because no source says so."
+                f"{some} of the model {'was' if len(left) == 1 else 'were'} left out: no source supports {'it' if len(left) == 1 else 'them'}."
             )
         return {
             "sentences": whole, "words": words, "sentence_count": sum(len(split(text)) for text in self.texts.values()),

@@ -58,7 +58,7 @@ def compare(ctx: Ctx, a_id: str, b_id: str) -> Comparison:
             raise BadRequest(f"“{task.title[:80]}” has no result", suggestion="Wait until both are done.")
     of_a, of_b = dict(_leaves(a.params)), dict(_leaves(b.params))
     names = list(dict.fromkeys([*of_a, *of_b]))
-    differing = [name for name in names if of_a.get(name) != of_b.get(name)]
+    differing = [name for name in names if _plain(of_a.get(name)) != _plain(of_b.get(name))]
     (text_a, cut_a), (text_b, cut_b) = _text(a), _text(b)
     return Comparison(a, b, [Pair(name, *_where_they_part(_words(of_a.get(name)), _words(of_b.get(name)))) for name in differing],
                       len(names) - len(differing), _figures(a, b), text_a, text_b, cut_a or cut_b)  # fmt: skip
@@ -76,6 +76,11 @@ def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
+def _plain(value: Any) -> Any:
+    """Without what only lays a text out: other line breaks are no other parameter."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
 def _words(value: Any) -> str:
     if value is None:
         return ABSENT
@@ -83,7 +88,7 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or ABSENT
-    return str(value)
+    return str(_plain(value))
 
 
 def _where_they_part(a: str, b: str) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from flask import Response, flash, make_response, request, url_for
 
 from webapp.core.context import Ctx
 from webapp.core.errors import AppError, BadRequest
-from webapp.tasks import comparing, saved, schedules, service, sharing
+from webapp.tasks import comparing, forms, saved, schedules, service, sharing
 from webapp.tasks.door import READ, WRITE, pages, to
+from webapp.tasks.kinds import known
 from webapp.tasks.models import Task
 from webapp.tasks.schemas import SaveViewForm
 from webapp.tasks.views import kind_label, view
@@ -107,7 +108,9 @@ def compare(ctx: Ctx) -> Any:
         task = service.get(ctx, a)
         return render("tasks/compare_with.html", task=view(task), others=[view(one) for one in _others(ctx, task)])
     found = comparing.compare(ctx, a, b)
-    return render("tasks/compare.html", found=found, a=view(found.a), b=view(found.b))
+    kind = known(found.a.kind)
+    titles = {one.name.replace("_", " "): one.label for one in forms.fields_of(kind)} if kind else {}
+    return render("tasks/compare.html", found=found, a=view(found.a), b=view(found.b), titles=titles)
 
 
 def _others(ctx: Ctx, task: Task) -> list[Task]:

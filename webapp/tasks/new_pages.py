@@ -37,6 +37,7 @@ class FormPage:
     wish: Wish | None = None  # what was read out of somebody's own words
     again: Any = None  # the task that this form repeats
     template: Any = None  # the template that it begins with
+    schedule: schedules.ScheduleView | None = None  # the one that it changes
     times: list[datetime] = field(default_factory=list)  # when it would start
     problem: str = ""  # with that time
 
@@ -48,6 +49,10 @@ class FormPage:
     def opens_more(self) -> bool:
         """Something among the further options is wrong or is not as usual."""
         return any(one.advanced and (self.raw.get(one.name) or one.key in self.errors) for one in self.fields)
+
+    @property
+    def is_paused(self) -> bool:
+        return self.schedule is not None and not self.schedule.enabled and not self.schedule.is_over
 
     def blame(self, exc: AppError) -> None:
         """Put the reasons beside their fields; what has none is said above them all."""
@@ -187,9 +192,19 @@ def _shown(ctx: Ctx, page: FormPage, status: int = 200) -> Any:
     page.source = _source(page)
     if page.values.get("template"):
         page.template = _template_of(ctx, page)
+    if page.values.get("schedule"):
+        page.schedule = _schedule_of(ctx, page.values)
     if page.values.get("when") in ("once", "cron"):
         page.times, page.problem = _upcoming(ctx, page.values)
     return make_response(render("tasks/new.html", form=page), status)
+
+
+def _schedule_of(ctx: Ctx, values: Mapping[str, Any]) -> schedules.ScheduleView | None:
+    """The one that the form changes, as long as it is there."""
+    try:
+        return schedules.get(ctx, str(values.get("schedule") or ""))
+    except AppError:
+        return None
 
 
 def _source(page: FormPage) -> str:
@@ -312,17 +327,20 @@ def _start(ctx: Ctx, page: FormPage, data: PageTaskForm, params: dict[str, Any],
 @pages.get("/tasks/schedules/preview", auth=WRITE)
 def preview(ctx: Ctx) -> Any:
     """The next times of what the form says, as a part of it."""
-    given = {name: request.args.get(name, "")[:100] for name in ("when", *OWN_FIELDS)}
+    given = {name: request.args.get(name, "")[:100] for name in ("when", "schedule", *OWN_FIELDS)}
     times, problem = _upcoming(ctx, given)
     return render("tasks/_times.html", times=times, problem=problem)
 
 
 def _upcoming(ctx: Ctx, values: Mapping[str, Any]) -> tuple[list[datetime], str]:
+    """None of a schedule that is paused; what is wrong with its time is told all the same."""
     try:
         when = _when(*(str(values.get(name) or "") for name in ("when", "at", "repeat", "time", "cron")))
-        return schedules.upcoming(ctx, when), ""
+        times = schedules.upcoming(ctx, when)
     except AppError as exc:
         return [], exc.details[0]["msg"] if exc.details else exc.message
+    one = _schedule_of(ctx, values) if values.get("schedule") else None
+    return ([] if one and not one.enabled and not one.is_over else times), ""
 
 
 def _when(when: str, at: str, repeat: str, time: str, cron: str) -> When:

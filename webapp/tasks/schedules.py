@@ -70,7 +70,7 @@ class ScheduleView:
     @property
     def is_over(self) -> bool:
         """Once, and that time has come."""
-        return self.is_once and not self.enabled and self.next_at is None
+        return self.is_once and not self.enabled and self.at is None
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------

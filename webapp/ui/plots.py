@@ -14,6 +14,7 @@ from typing import Any
 
 TICKS = 4
 ROWS = 80  # of the table behind a chart
+EXACT = 60  # points from which a label may stand a little beside its own
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Plot:
     summary: str = ""
     series: list[dict[str, Any]] = field(default_factory=list)  # name, and bars | dots | lines
     y_ticks: list[str] = field(default_factory=list)  # from the top
-    x_ticks: list[str] = field(default_factory=list)
+    x_ticks: list[str] = field(default_factory=list)  # evenly spread; empty ones only keep a place
+    x_labels: str = ""  # how these stand: "" in the middle of a point, "ends" within the plot, "columns" under each
     x_name: str = ""
     y_name: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)  # of strips and heat maps
@@ -139,7 +141,17 @@ def columns(chart: dict[str, Any]) -> Plot:
     most = max(range(len(values)), key=values.__getitem__)
     summary = f"Most in {labels[most]} ({values[most]:,}), {sum(values):,} together."
     table = [[label, value] for label, value in zip(labels, values, strict=True)]
-    return _square(chart, None, y, [{"name": "", "bars": drawn}], summary, ["Period", "Rows"], table, _thin(labels))
+    return _square(
+        chart,
+        None,
+        y,
+        [{"name": "", "bars": drawn}],
+        summary,
+        ["Period", "Rows"],
+        table,
+        _under(labels),
+        x_labels="columns",
+    )
 
 
 def line(chart: dict[str, Any]) -> Plot:
@@ -151,7 +163,9 @@ def line(chart: dict[str, Any]) -> Plot:
                f"most {say(values[high])} ({labels[high]}).")  # fmt: skip
     table = [[label, value] for label, value in zip(labels, values, strict=True)]
     series = [{"name": "", "lines": [points]}]
-    return _square(chart, None, y, series, summary, ["When", chart.get("name", "Value")], table, _thin(labels))
+    return _square(
+        chart, None, y, series, summary, ["When", chart.get("name", "Value")], table, _thin(labels), x_labels="ends"
+    )
 
 
 def scatter(chart: dict[str, Any]) -> Plot:
@@ -195,17 +209,28 @@ def _square(
     x_ticks: list[str] | None = None,
     x_name: str = "",
     y_name: str = "",
+    x_labels: str = "",
 ) -> Plot:
     labels = x_ticks if x_ticks is not None else [short(one) for one in x.ticks] if x else []
-    return Plot(str(chart["title"]), "plot", summary, series, [short(one) for one in reversed(y.ticks)], labels, x_name,
+    return Plot(str(chart["title"]), "plot", summary, series, [short(one) for one in reversed(y.ticks)], labels, x_labels, x_name,
                 y_name, [], head, table[:ROWS], max(0, len(table) - ROWS))  # fmt: skip
 
 
 def _thin(labels: Sequence[str], most: int = 4) -> list[str]:
-    if len(labels) <= most:
-        return list(labels)
+    """Some of them, the first and the last too; of few points the others are empty, so that each stands at its own."""
     last = len(labels) - 1
-    return [labels[round(last * n / (most - 1))] for n in range(most)]
+    if last < most:
+        return list(labels)
+    shown = [round(last * n / (most - 1)) for n in range(most)]
+    if last >= EXACT:
+        return [labels[n] for n in shown]
+    return [label if n in shown else "" for n, label in enumerate(labels)]
+
+
+def _under(labels: Sequence[str], most: int = 5) -> list[str]:
+    """One for each column, empty but for every so manieth."""
+    step = math.ceil(len(labels) / most)
+    return [label if n % step == 0 else "" for n, label in enumerate(labels)]
 
 
 # -- strips and tables -----------------------------------------------------------------------------------------------

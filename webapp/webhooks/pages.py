@@ -124,6 +124,7 @@ def _endpoint(ctx: Ctx, endpoint_id: str, *, secret: str = "", form: Any = None)
     return render(
         "webhooks/show.html", e=row, page=page, tried=tried, secret=secret, events=service.EVENTS, kinds=_kinds(),
         form=form or {"values": values, "errors": {}}, bad=form is not None, pretty=_pretty,
+        labels=[kind_label(one) for one in row.kinds],
         due={one.id: datetime.fromtimestamp(one.due_at, UTC) for one in page.items},
     )  # fmt: skip
 
