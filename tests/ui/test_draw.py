@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.ui import charts, draw
+from webapp.ui import charts, draw, plots
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ def test_a_label_stands_where_its_point_does() -> None:
     month = charts.column_chart([str(n) for n in range(30)], [("x", list(range(30)))])
     assert [n for n, label in enumerate(month.shown_labels) if label] == [0, 5, 10, 15, 20, 25]
     assert month.under_columns
+
+
+def test_labels_of_a_statistical_plot_stand_where_their_points_do() -> None:
+    assert plots._thin(["a", "b", "c", "d", "e"]) == ["a", "b", "", "d", "e"]
+    many = [str(n) for n in range(200)]
+    assert plots._thin(many) == ["0", "66", "133", "199"]
+    assert plots._under([str(n) for n in range(9)]) == ["0", "", "2", "", "4", "", "6", "", "8"]
 
 
 def test_highlighting_escapes() -> None:

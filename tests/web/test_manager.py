@@ -85,6 +85,20 @@ def test_a_task_is_scheduled_from_its_form_and_changed(site: Site, alice: Browse
     assert site.lab.count("schedules WHERE owner_id IS NOT NULL") == 1
 
 
+def test_a_paused_schedule_promises_no_times(site: Site, alice: Browser) -> None:
+    sent = {"content": "Bees make honey.", "title": "Bees", "when": "cron", "repeat": "monday", "time": "07:30"}
+    alice.send(alice.open("/tasks/new?kind=summary"), "#task-form", **sent)
+    shown = alice.open("/tasks/schedules")
+    alice.send(shown, "form[action$='/pause']")
+    form = alice.open(shown.select_one(".key-name")["href"])  # type: ignore[index]
+    assert form.select_one("h1").get_text() == "Bees"  # type: ignore[union-attr]
+    assert "This schedule is paused" in form.text
+    assert form.select("#when-times li") == []
+    alice.send(form, "form[action$='/resume']")
+    form = alice.open(shown.select_one(".key-name")["href"])  # type: ignore[index]
+    assert len(form.select("#when-times li")) == 5
+
+
 @pytest.mark.parametrize(("given", "field", "says"), [
     ({"when": "once", "at": ""}, "at", "choose a day"), ({"when": "once", "at": "2020-01-01T00:00"}, "at", "passed"),
     ({"when": "once", "at": "soon"}, "at", "choose a day"), ({"when": "cron", "repeat": "cron", "cron": ""}, "cron", "cron line"),
