@@ -1,7 +1,7 @@
 /* A client of Omeruta's API with the methods of its documented class, written for this page: texts go in as texts, a
    chat that was cut off is taken up again, and what is open is shown once. */
 class OmerutaBrainClient {
-  static ICONS = { research: "🔬", analysis: "📊", qa: "❓", general: "🤖", tinyllama: "🦙" };
+  static ICONS = { research: "globe", analysis: "chart-line", qa: "circle-question-mark", general: "bot", tinyllama: "cpu" };
   static NAMES = { research: "Research Agent", analysis: "Analysis Agent", qa: "Q&A Agent", general: "General Agent", tinyllama: "TinyLlama" };
 
   constructor(apiBaseUrl, authToken) {
@@ -126,11 +126,11 @@ class OmerutaBrainClient {
   }
 
   displayUserMessage(message, chatId) {
-    this._message("user-message", "👤", chatId).append(this._make("div", "message-text", message), this._time());
+    this._message("user-message", "user", chatId).append(this._make("div", "message-text", message), this._time());
   }
 
   displayAIMessage(message, chatId, about = {}) {
-    const content = this._message("ai-message", OmerutaBrainClient.ICONS[about.selected_agent] || "🤖", chatId);
+    const content = this._message("ai-message", OmerutaBrainClient.ICONS[about.selected_agent] || "bot", chatId);
     const text = this._make("div", "message-text");
     for (const part of message.replace(/\\([!-/:-@[-`{-~])/g, "$1").split(/(\*\*[^*]+\*\*)/)) {
       text.append(/^\*\*.+\*\*$/.test(part) ? this._make("strong", "", part.slice(2, -2)) : part);
@@ -152,7 +152,7 @@ class OmerutaBrainClient {
 
   showTypingIndicator(chatId, message) {
     this.hideTypingIndicator(chatId);
-    const content = this._message("typing-indicator", "🤖", chatId);
+    const content = this._message("typing-indicator", "bot", chatId);
     content.parentElement.id = `typing-${chatId}`;
     const dots = this._make("div", "typing-animation"), status = this._make("div", "typing-status", this._plain(message));
     dots.append(...[0, 1, 2].map(() => this._make("div", "typing-dot")));
@@ -171,15 +171,15 @@ class OmerutaBrainClient {
 
   showAgentSelection(chatId, agent, confidence) {
     const name = OmerutaBrainClient.NAMES[agent] || "AI Agent";
-    this._note("agent-selection", `${OmerutaBrainClient.ICONS[agent] || "🤖"} ${name} selected (${Math.round(confidence * 100)}% confidence)`, chatId);
+    this._note("agent-selection", `${name} selected (${Math.round(confidence * 100)}% confidence)`, chatId);
   }
 
   showKnowledgeExpansion(chatId, info) {
-    this._note("knowledge-expansion", `🧠 Knowledge Expanded! Crawled ${info?.urls_crawled?.length || 0} new sources`, chatId);
+    this._note("knowledge-expansion", `New pages read: ${info?.urls_crawled?.length || 0}`, chatId);
   }
 
   showError(message, chatId) {
-    this._message("error-message", "❌", chatId).append(this._make("div", "message-text", message), this._time());
+    this._message("error-message", "circle-alert", chatId).append(this._make("div", "message-text", message), this._time());
   }
 
   showConnectionStatus(status, kind) {
@@ -203,10 +203,11 @@ class OmerutaBrainClient {
     return container;
   }
 
-  _message(kind, avatar, chatId) {
+  _message(kind, icon, chatId) {
     const message = this._make("div", `message ${kind}`), content = this._make("div", "message-content");
-    const face = this._make("div", "message-avatar", avatar);
+    const face = this._make("div", "message-avatar");
     face.ariaHidden = "true";
+    face.append(this._icon(icon));
     message.append(face, content);
     this.getChatContainer(chatId).append(message);
     return content;
@@ -221,6 +222,16 @@ class OmerutaBrainClient {
     if (name) element.className = name;
     element.textContent = text;
     return element;
+  }
+
+  /** One of the page's icons: its sprite is where the icons are that are there already. */
+  _icon(name) {
+    const [svg, use] = ["svg", "use"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+    const sprite = document.querySelector("svg.icon use")?.getAttribute("href") || "/static/icons.svg#";
+    use.setAttribute("href", `${sprite.split("#")[0]}#${name}`);
+    svg.setAttribute("class", "icon");
+    svg.append(use);
+    return svg;
   }
 
   _time() {

@@ -112,7 +112,9 @@ def _around_requests(app: Flask, rt: Runtime) -> None:
 def _for_templates(app: Flask) -> None:
     app.jinja_env.globals.update(dom_id=dom_id, app_version=__version__, transport_hint="")
     app.jinja_env.tests["web"] = is_web
-    app.jinja_env.filters.update(timeago=timeago, duration=duration, breakable=breakable)
+    app.jinja_env.filters.update(
+        timeago=timeago, duration=duration, breakable=breakable, coded=coded, browser_name=browser_name
+    )
     draw.install(app)
 
     @app.template_global()
@@ -122,7 +124,28 @@ def _for_templates(app: Flask) -> None:
 
 def breakable(name: object) -> Markup:
     """A name made of parts, such as a model's: where there is no room it breaks behind one of them."""
-    return Markup(re.sub(r"([-_/:@.]+)(?=\w)", r"\1<wbr>", str(escape(name))))
+    return Markup(re.sub(r"([-_/:@.,]+)(?=\w)", r"\1<wbr>", str(escape(name))))
+
+
+def coded(text: str) -> Markup:
+    """What stands between backticks, as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def browser_name(agent: str) -> str:
+    """`Firefox on Linux`; a program's own first word, such as `curl/8.5`; the rest only where nothing is known of it."""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    if not browser:
+        return agent if agent.startswith("Mozilla/") else agent.split(" ")[0]
+    return f"{browser} on {system}" if system else browser
+
+
+# The first that fits: later ones are named by earlier ones too.
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"),
+             ("Chrome/", "Chrome"), ("Safari/", "Safari"))  # fmt: skip
+_SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
+            ("Mac OS X", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"))  # fmt: skip
 
 
 def is_web(url: object) -> bool:

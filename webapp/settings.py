@@ -186,8 +186,8 @@ OPTIONS: tuple[Option, ...] = (
          " while an upgrade is under way; then it is a dead letter.", check=_at_least(0)),
     _opt("retention_days", int, 30, "Finished tasks older than this are deleted daily; 0 keeps them.",
          check=_between(0, 36500), live=True),
-    _opt("retention_tasks", _csv, (), "Other days for a status or a kind of task, such as failed=90,summary=7; a kind comes"
-         " before a status.", check=_days_by_name, live=True),
+    _opt("retention_tasks", _csv, (), "Other days for a status or a kind of task, such as failed=90,summary=7; a kind wins"
+         " over a status.", check=_days_by_name, live=True),
     _opt("retention_conversations_days", int, 0, "Conversations that nobody wrote in for so long are deleted daily, but for"
          " pinned and shared ones; 0 keeps them.", check=_between(0, 36500), live=True),
     _opt("retention_files_days", int, 30, "Uploads older than this are deleted daily; 0 keeps them.",
@@ -213,10 +213,10 @@ OPTIONS: tuple[Option, ...] = (
          "openai:llama3@ollama. Empty: the first that can be used."),
     _opt("model_servers", _csv, (), "Servers that speak OpenAI's protocol, as name=url, such as ollama=http://127.0.0.1:11434/v1.",
          check=_servers),
-    _opt("model_keys", _csv, (), "Keys of these servers, as name=key.", secret=True),
+    _opt("model_keys", _csv, (), "Keys of the model servers, as name=key.", secret=True),
     _opt("openai_api_key", str, "", "Key of OpenAI; with it the server `openai` is there beside the local models.",
          "OPENAI_API_KEY", "BRAINSTEM_OPENAI_API_KEY", secret=True),
-    _opt("openai_base_url", str, "https://api.openai.com/v1", "Address that this key belongs to.",
+    _opt("openai_base_url", str, "https://api.openai.com/v1", "Address that the key of OpenAI belongs to.",
          "OPENAI_BASE_URL", "BRAINSTEM_OPENAI_BASE_URL", check=_http_url),
     _opt("model_library", str, "auto", "What runs a model file: ctransformers, llama_cpp (the extra `llama`), or auto:"
          " llama_cpp where it is installed.", check=_one_of("auto", "ctransformers", "llama_cpp")),
@@ -236,7 +236,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("chromium", str, "", "Program of the browser that shows such pages. Empty: the one that Playwright installed."),
     _opt("search_providers", _csv, (), "Where research looks for pages: searxng=https://host/search,"
          " brave=https://api.search.brave.com/res/v1/web/search, json=https://host/api?q={query}.", check=_providers),
-    _opt("search_keys", _csv, (), "Keys of these, as brave=key or json=key.", secret=True),
+    _opt("search_keys", _csv, (), "Keys of the search providers, as brave=key or json=key.", secret=True),
     _opt("research_sources", _csv, (), "Where research looks without a search provider, besides links of stored pages:"
          " addresses with {topic} (https://en.wikipedia.org/wiki/{topic}), sitemaps, feeds, pages full of links.",
          check=_addresses),
@@ -251,19 +251,19 @@ OPTIONS: tuple[Option, ...] = (
     _opt("alert_url", str, "", "Where alerts for administrators are POSTed as JSON (a chat service's webhook). Empty: to the log only.",
          check=_http_url, secret=True),
     _opt("smtp_host", str, "", "Mail server for notifications by e-mail. Empty: no mail is sent."),
-    _opt("smtp_port", int, 587, "Its port.", check=_between(1, 65535)),
+    _opt("smtp_port", int, 587, "Port of the mail server.", check=_between(1, 65535)),
     _opt("smtp_tls", str.lower, "starttls", "starttls, tls (from the first byte, usually port 465) or none.",
          check=_one_of("starttls", "tls", "none")),
-    _opt("smtp_user", str, "", "User name there. Empty: no login."),
-    _opt("smtp_password", str, "", "Password there.", secret=True),
-    _opt("smtp_from", str, "Brainstem <brainstem@localhost>", "Sender of these mails.", check=_sender),
+    _opt("smtp_user", str, "", "User name on the mail server. Empty: no login."),
+    _opt("smtp_password", str, "", "Password on the mail server.", secret=True),
+    _opt("smtp_from", str, "Brainstem <brainstem@localhost>", "Sender of the mails.", check=_sender),
     _opt("sqlite_synchronous", str.upper, "NORMAL", "NORMAL survives a killed process, FULL a power cut too.",
          check=_one_of("NORMAL", "FULL")),
     _opt("pool_size", int, 10, "Database connections one process keeps.", check=_between(1, 100)),
     _opt("demo", _bool, True, "Load Brainstem's own documentation as a first collection everybody may read."),
     _opt("mcp_url", str, "", "Which Brainstem `brainstem mcp` asks. Empty: the one of this machine, on PORT.",
          check=_http_url),
-    _opt("mcp_key", str, "", "API key that `brainstem mcp` shows there.", secret=True),
+    _opt("mcp_key", str, "", "API key that `brainstem mcp` shows to it.", secret=True),
     _opt("plugins", _csv, (), "Extra task kinds as name=module:object, besides those of installed packages.",
          check=_plugin_paths),
 )

@@ -154,7 +154,7 @@ def test_a_limit_of_ones_own_by_page_and_the_meter_that_shows_it(site: Site, roo
     site.lab.start(site.cast.alice)
     fresh(site)
     assert "2 of 2 open tasks" in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", alice.get("/")))
-    assert "alice" in root.get("/admin/quotas").split("Limits of their own")[1]
+    assert "alice" in root.get("/admin/quotas").split("Individual limits")[1]
     assert "The default counts again" in root.post(f"{of}/open_tasks", how="default")[1]
     assert "has no limit" in root.post(f"{of}/open_tasks", how="default")[1]
 

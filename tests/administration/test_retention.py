@@ -59,7 +59,7 @@ def counted(office: Office, wanted: dict[str, str | None] | None = None) -> dict
 def test_each_finished_task_falls_under_one_rule() -> None:
     found = housekeeping.rules(30, ("failed=90", "crawl=7", "crawl.site=3"))
     assert [(rule.label, rule.days) for rule in found] == [
-        ("Tasks of the kind crawl.site", 3), ("Tasks of the kind crawl", 7), ("Tasks that failed", 90),
+        ("Tasks of the kind Crawl", 3), ("Tasks of the kind crawl", 7), ("Tasks that failed", 90),
         ("Other finished tasks", 30),
     ]  # fmt: skip
 

@@ -285,7 +285,7 @@ def test_shared_to_read_and_taken_back(tab: Watched, make_tab: Callable[..., Wat
     accessible(reader)
     page.reload()
     page.locator(".chat-head summary").click()
-    page.get_by_role("button", name="Shared", exact=True).click()
+    page.get_by_role("button", name="Manage link", exact=True).click()
     page.get_by_role("button", name="Remove link").click()
     other.allowed.append("404")
     assert reader.goto(link).status == 404

@@ -34,7 +34,7 @@ def test_a_question_makes_a_conversation_and_is_answered(site: Site, browser: An
     path = ask(site, browser)
     page = browser.get(path).text
     assert "<title>Is it so? · Brainstem</title>" in page
-    assert "1 unsupported" in page
+    assert "1 sentence without a source" in page
     assert "High confidence" in page
     assert "Extractive" in page
     [href] = set(re.findall(r'href="(/chat/messages/[^"]+/sources/1)"', page))

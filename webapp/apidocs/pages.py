@@ -27,7 +27,18 @@ SWAGGER = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A
 <meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/docs/assets/swagger-ui.css">
 <script nonce="{nonce}">(function(d){{let t=null;try{{t=localStorage.getItem("theme")}}catch(e){{}}
 if(t==="dark"||(t!=="light"&&matchMedia("(prefers-color-scheme: dark)").matches))d.classList.add("dark-mode");
-else d.style.colorScheme="light"}})(document.documentElement)</script></head><body><div id="swagger"></div>
+else d.style.colorScheme="light"}})(document.documentElement)</script><style nonce="{nonce}">
+body{{margin:0;background:#f8f8fa;font-family:system-ui,sans-serif}}
+.bar{{display:flex;align-items:center;gap:8px;min-height:48px;padding:0 20px;border-bottom:1px solid #e5e5eb;font-size:14px}}
+.bar a{{display:inline-flex;align-items:center;gap:8px;min-height:32px;color:#1b1c22;font-weight:600;text-decoration:none}}
+.bar a+a{{margin-left:auto;color:#424dbd;font-weight:400}}.bar a:hover{{text-decoration:underline}}
+.swagger-ui .info{{margin:24px 0}}.swagger-ui .scheme-container{{padding:0 0 8px;background:none;box-shadow:none}}
+.swagger-ui .filter .operation-filter-input{{width:100%;box-sizing:border-box}}
+.dark-mode body,.dark-mode .swagger-ui{{background:#121318}}.dark-mode .bar{{border-color:#282a33}}
+.dark-mode .bar a{{color:#e9e9ee}}.dark-mode .bar a+a{{color:#a5aefb}}
+</style></head><body>
+<header class="bar"><a href="/"><img src="/static/favicon.svg" alt="" width="22" height="22">Brainstem</a><a href="/">Back to the app</a></header>
+<main id="swagger"></main>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
 <script nonce="{nonce}">SwaggerUIBundle({{url: "/openapi.json", dom_id: "#swagger", deepLinking: true,
 docExpansion: "none", filter: true, persistAuthorization: true, validatorUrl: null}})</script></body></html>"""

@@ -74,6 +74,7 @@ class MessageView:
     def step(self) -> str:
         """What is being done now, in words for a person."""
         note = (self.note or "Waiting for a worker").replace("...", "…")
+        note = "Writing the answer" if note == "Generating response…" else note
         if not self.looking or note.startswith("Looking"):
             return note
         return (

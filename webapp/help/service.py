@@ -115,9 +115,19 @@ def _prepare(tokens: list[Any], env: dict[str, Any]) -> None:
             token.attrSet("id", anchor)
             if token.tag == "h2":
                 env["sections"].append(Section(anchor, text))
-        for child in token.children or ():
+        children = token.children or []
+        for child, words in zip(children, children[1:], strict=False):
             if child.type == "link_open":
                 _lead(child)
+                if re.fullmatch(r"(docs/)?[\w-]+\.md", words.content) and child.attrGet("href"):
+                    words.content, words.type, words.tag = _title(words.content.removeprefix("docs/")), "text", ""
+
+
+def _title(name: str) -> str:
+    """A document's own, where a text calls it by its file name."""
+    path = demo.FOLDER / name
+    first = path.read_text("utf-8").partition("\n")[0] if path.is_file() else ""
+    return first.removeprefix("# ") if first.startswith("# ") else name
 
 
 def anchor_of(heading: str) -> str:

@@ -3,6 +3,7 @@ the palette's tasks."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import flash, jsonify, redirect, request, session, url_for
@@ -28,7 +29,7 @@ def index(ctx: Ctx) -> Any:
     going = mine.where(service.going_on()).order_by(Task.id.desc())
     active = [view(task) for task in ctx.db.scalars(going.limit(30))]
     over = mine.where(Task.status.not_in(ACTIVE)).order_by(Task.id.desc())
-    ended = [view(task) for task in ctx.db.scalars(over.limit(24))]
+    ended = sorted((view(task) for task in ctx.db.scalars(over.limit(24))), key=_ended, reverse=True)
     looked = set(session.get(LOOKED, ()))
     failed = [task for task in ended if task.status in ASKING and _mark(task) not in looked]
     return render(
@@ -79,6 +80,11 @@ def remember(task: TaskView) -> str:
         if _mark(task) not in seen:
             session[LOOKED] = [*seen, _mark(task)][-KEEP_LOOKED:]
     return ""
+
+
+def _ended(task: TaskView) -> datetime:
+    """When it was over, which is the time the row says."""
+    return task.finished_at or task.created_at
 
 
 def _mark(task: TaskView) -> str:

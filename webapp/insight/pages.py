@@ -35,7 +35,7 @@ def charts(found: Report) -> dict[str, Chart]:
     labels = [slot.at.strftime("%d %b %H:%M" if found.hourly else "%d %b") for slot in found.slots]
     outcomes = [
         ("Completed", [slot.by_status["completed"] for slot in found.slots]),
-        ("Failed", [slot.failed for slot in found.slots]),
+        ("Failed or timed out", [slot.failed for slot in found.slots]),
         ("Cancelled", [slot.by_status["cancelled"] for slot in found.slots]),
     ]
     times = [
@@ -44,14 +44,15 @@ def charts(found: Report) -> dict[str, Chart]:
     ]
     by_kind = [(kind_label(one.name), one.ended) for one in found.kinds if one.ended]
     return {
-        "ended": column_chart(labels, outcomes),
+        "ended": column_chart(labels, outcomes, tones=("", "bad", "quiet")),
         "times": line_chart(labels, times, unit="s"),
-        "kinds": bar_chart(_most(by_kind)),
+        "kinds": replace(bar_chart(_most(by_kind)), summary=""),
         "spread": replace(bar_chart(_spread(found.total), unit="s"), summary=""),
     }
 
 
 def _most(rows: list[tuple[str, int]]) -> list[tuple[str, float]]:
+    rows = sorted(rows, key=lambda row: -row[1])
     shown: list[tuple[str, float]] = [(name, number) for name, number in rows[:MOST_BARS]]
     rest = sum(number for _, number in rows[MOST_BARS:])
     return [*shown, ("Others", rest)] if rest else shown
@@ -59,7 +60,7 @@ def _most(rows: list[tuple[str, int]]) -> list[tuple[str, float]]:
 
 def _spread(total: Figures) -> list[tuple[str, float]]:
     """How long half, nine in ten and all but one in a hundred took at the most."""
-    words = {50: "Half of them", 90: "9 in 10", 99: "99 in 100"}
+    words = {50: "Median", 90: "90 %", 99: "99 %"}
     found = [(text, total.duration(percent)) for percent, text in words.items()]
     return [(text, value) for text, value in found if value is not None]
 

@@ -17,7 +17,7 @@ from webapp.core.models import IdempotencyKey
 from webapp.core.quotas import RemovedTasks
 from webapp.runtime import Runtime
 from webapp.tasks import store
-from webapp.tasks.kinds import TaskKind, kinds
+from webapp.tasks.kinds import TaskKind, kinds, known
 from webapp.tasks.models import FINAL, Task, TaskEvent
 from webapp.tasks.run import TaskRun
 
@@ -78,7 +78,13 @@ def rules(days: int, others: Iterable[str]) -> list[Rule]:
     found: list[Rule] = []
     before: ColumnElement[bool] = own
     for name, which in named.items():
-        found.append(Rule(f"Tasks of the kind {name}", given[name], and_(which, not_(before))))
+        found.append(
+            Rule(
+                f"Tasks of the kind {kind_of.label if (kind_of := known(name)) else name}",
+                given[name],
+                and_(which, not_(before)),
+            )
+        )
         before = or_(before, which)
     for name in FINAL:
         if name in given:

@@ -40,21 +40,22 @@ def line_chart(labels: Sequence[str], series: Series, unit: str = "", area: bool
                 "values": list(values),
                 "lines": [" ".join(f"{x:g},{y:g}" for x, y in run) for run in runs],
                 "areas": [_area(run) for run in runs] if area else [],
+                "ends": [run[-1] for run in runs[:-1]],
                 "last": runs[-1][-1] if runs else None,
             }
         )
     return Chart(list(labels), drawn, _ticks(top, unit), _thin(labels), summarise(labels, series, unit), unit, top)
 
 
-def column_chart(labels: Sequence[str], series: Series, unit: str = "") -> Chart:
-    """Columns over time; several series are stacked."""
+def column_chart(labels: Sequence[str], series: Series, unit: str = "", tones: Sequence[str] = ()) -> Chart:
+    """Columns over time; several series are stacked. tones: "bad" or "quiet" for a series that means that, else ""."""
     sums = [sum(values[n] or 0 for _, values in series) for n in range(len(labels))]
     top = _top(sums)
     slot = 100 / max(1, len(labels))
     width = slot * 0.68
     floor = [0.0] * len(labels)
     drawn = []
-    for name, values in series:
+    for which, (name, values) in enumerate(series):
         bars = []
         for n, value in enumerate(values):
             height = 100 * (value or 0) / top
@@ -62,7 +63,8 @@ def column_chart(labels: Sequence[str], series: Series, unit: str = "") -> Chart
                 floor[n] += height
                 bars.append({"x": round(slot * n + (slot - width) / 2, 3), "y": round(100 - floor[n], 3),
                              "w": round(width, 3), "h": round(height, 3)})  # fmt: skip
-        drawn.append({"name": name, "values": list(values), "bars": bars})
+        tone = tones[which] if which < len(tones) else ""
+        drawn.append({"name": name, "values": list(values), "bars": bars, "tone": tone})
     words = summarise(labels, series if len(series) == 1 else [("Together", sums)], unit)
     return Chart(list(labels), drawn, _ticks(top, unit), _under(labels), words, unit, top, True)
 

@@ -13,10 +13,10 @@ from webapp.settings import OPTIONS
 
 # Heading -> beginnings of names, in the order of the page; the rest comes last.
 _GROUPS = (
-    ("What is kept", ("retention_",)),
+    ("Retention", ("retention_",)),
     ("Quotas", ("quota_",)),
     ("Serving", ("home", "host", "port", "live_port", "public_url", "trusted_hosts", "proxy_hops", "debug", "log_")),
-    ("Who may in", ("auth_", "api_key", "secret_key", "registration", "token_", "refresh_", "login_")),
+    ("Access", ("auth_", "api_key", "secret_key", "registration", "token_", "refresh_", "login_")),
     ("Limits", ("max_upload", "max_body", "upload_", "rate_", "ws_", "answer_wait", "task_limit", "max_crashes")),
     ("Database and messages", ("database_", "redis_", "sqlite_", "pool_", "chroma_")),
     ("Workers", ("worker_", "lease_", "beat_", "sweep_", "grace_")),
