@@ -45,7 +45,16 @@ docExpansion: "none", filter: true, persistAuthorization: true, validatorUrl: nu
 
 REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>API · Brainstem</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="/static/favicon.svg">
-</head><body><div id="redoc"></div>
+<meta name="color-scheme" content="light dark"><style>html.dark {{color-scheme: dark}} html.light {{color-scheme: light}}
+body {{margin: 0}}
+.back {{display: block; width: fit-content; padding: .75rem 1.5rem; color: CanvasText; font: .875rem/1.5 system-ui, sans-serif}}
+h1, h2, h3 {{overflow-wrap: break-word !important; word-break: normal !important}}
+@media (max-width: 40rem) {{h1 {{font-size: 1.5rem !important}} h2 {{font-size: 1.25rem !important}}}}
+html.dark [data-testid="floating-button"] {{background: #3a3d4a; color: #c3cbff}}
+html.dark [data-testid="floating-button"] svg path {{fill: #c3cbff}}
+[data-testid="floating-button"]:focus-visible {{outline: 2px solid; outline-offset: 2px}}
+a[href^="https://redocly.com/redoc"] {{display: none !important}}</style>
+</head><body><a class="back" href="/">Back to Brainstem</a><div id="redoc"></div>
 <script type="module" nonce="{nonce}">import {{ init }} from "/docs/assets/redoc.js";
 init("/openapi.json", {{disableSearch: false, hideLoading: false,
 theme: {{typography: {{fontFamily: "system-ui, sans-serif", headings: {{fontFamily: "system-ui, sans-serif"}}}}}}}},
