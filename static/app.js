@@ -770,7 +770,7 @@
     for (const one of $$('.tabs [aria-current], .segments-scroll input:checked')) {
       const row = one.closest(".tabs, .segments-row");
       const over = one.getBoundingClientRect().right - row.getBoundingClientRect().right;
-      if (over > 1) row.scrollLeft += over + 16;
+      if (over > 1) row.scrollLeft += over + 40;
     }
   }
 

@@ -57,7 +57,7 @@ def test_each_signal_says_what_was_measured() -> None:
     notes = {one.name: one.note for one in found.signals}
     assert set(notes) == set(WEIGHTS["page"])
     assert notes["boilerplate"] == "10% of the page's words are its main text"
-    assert notes["links"] == "40% of the text are links"
+    assert notes["links"] == "40% of the text is links"
     assert notes["language"] == "99% sure that it is en"
     assert notes["duplication"] == "90% like “Twin”"
     assert notes["errors"] == "Some characters could not be decoded"

@@ -28,6 +28,7 @@ TABLE = "Boats pay nothing.\n\n| Length | Fee |\n|---|---:|\n| under 6 m | nothi
         (r"5 \* 3 \| 2 and a|b", "5 * 3 | 2 and a|b"),
         ("nothing | 7 crowns |\n| 6 to 12 m |", "nothing · 7 crowns; 6 to 12 m"),
         ("above\n\n---\n\nbelow", "above below"),
+        ("<!-- made by a program -->\nA licence, `<!-- kept -->`.", "A licence, <!-- kept -->."),
     ],
 )  # fmt: skip
 def test_what_makes_markdown_is_not_shown(markdown: str, shown: str) -> None:
@@ -55,11 +56,11 @@ def test_what_stands_above_is_not_said_twice() -> None:
 
 @given(st.text(alphabet="ab _*`|[]()#->~\\!\n1.", max_size=60))
 def test_no_letter_is_lost_and_nothing_breaks(markdown: str) -> None:
-    """Letters survive whatever stands around them; only addresses of links may go, and languages of fences."""
+    """Letters survive whatever stands around them; only addresses of links may go, languages of fences and comments."""
     shown = plain.one_line(markdown)
     assert "\n" not in shown
     assert "\ue002" not in shown
-    if not any(mark in markdown for mark in ("](", "```", "~~~")):
+    if not any(mark in markdown for mark in ("](", "```", "~~~", "<!--")):
         assert [c for c in shown if c in "ab"] == [c for c in markdown if c in "ab"]
 
 

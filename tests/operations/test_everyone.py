@@ -300,7 +300,7 @@ def test_long_waits_lost_workers_and_failures(room: Room) -> None:
     held = [room.start(room.cast.alice, kind="test.crawl") for _ in range(2)]
     room.add_worker("lost", age=500, running=held)
     assert said(room) == {
-        "12 tasks wait on inference, the oldest for 7 min": "warn",
+        "12 tasks wait on inference, the oldest for 6 min": "warn",
         "1 worker lost with 2 tasks in hand": "warn",
         "1 task failed for good": "warn",
     }

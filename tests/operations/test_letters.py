@@ -145,7 +145,7 @@ def test_what_runs_and_why_it_seems_stuck(room: Room) -> None:
     time.sleep(0.3)  # longer than the limit of `test.brief`
     found = {row.title: row for row in room.ask(service.running)}
     assert found["fine"].troubles == ()
-    assert found["silent"].troubles == ("no word for 7 min",)
+    assert found["silent"].troubles == ("no word for 6 min",)
     assert found["lost"].troubles[0].startswith("its worker has been gone for 3")
     assert found["asked"].troubles == ("asked to stop 1 min ago",)
     assert found["over"].troubles == ("past its limit of 0 s",)

@@ -14,6 +14,7 @@ from webapp.knowledge.forms import CollectionForm, IdsForm, LinkForm, SettingsFo
 from webapp.knowledge.service import assessing, browse, citations, collections, sources
 from webapp.knowledge.service.collections import Summary
 from webapp.knowledge.service.sources import File
+from webapp.nlp.words import NAMES
 from webapp.web.page import BoundForm, Pages, is_htmx, render, toast
 
 pages = Pages("knowledge_pages")
@@ -306,6 +307,7 @@ def _document(ctx: Ctx, row: Any) -> dict[str, Any]:
     found = collections.summary(ctx, row.collection_id)
     return {"d": row, "c": found.collection, "mine": found.access == "owner", "versions": browse.versions(ctx, row),
             "cited": browse.cited(ctx, row), "facts": facts.shown(row.meta),
+            "language": NAMES.get((row.language or "").split("-")[0].lower(), row.language),
             "fresh": assessing.freshness_of(row) if row.url else None, "source": sources.get(ctx, row.source_id) if row.source_id else None}  # fmt: skip
 
 

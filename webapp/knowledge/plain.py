@@ -24,6 +24,7 @@ STRONG = re.compile(r"(\*\*|__|~~)(?=\S)(.+?)(?<=\S)\1")
 EMPHASIS = re.compile(
     r"(?<![\w*])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*])|(?<![\w_])_(?=[^\s_])([^_\n]*?)(?<=[^\s_])_(?![\w_])"
 )
+COMMENT = re.compile(r"<!--.*?-->")
 ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])")
 MARKED = re.compile(r"[`\[<*_~\\\ue002\ue003]")  # what any of these begins with
 OPENS = re.compile(r"\s*(?:•|\d{1,9}[.)])\s")  # a line that begins an item
@@ -145,6 +146,7 @@ def _inline(words: str) -> str:
         return f"\ue002{len(kept) - 1}\ue003"
 
     words = CODE.sub(keep, words.replace("\ue002", "").replace("\ue003", ""))
+    words = COMMENT.sub("", words)
     for pattern in (IMAGE, LINK, ADDRESS):
         words = pattern.sub(r"\1", words)
     words = STRONG.sub(r"\2", STRONG.sub(r"\2", words))

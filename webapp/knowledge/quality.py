@@ -204,7 +204,7 @@ def _links(text: str, meta: dict[str, Any]) -> Found:
         inside = sum(len(found[1]) for found in LINK.finditer(text))
         measured = inside / max(1, len(LINK.sub(r"\1", text)))
     share = float(measured)
-    return 1 - (share - 0.15) / 0.6, round(share, 3), f"{share:.0%} of the text are links"
+    return 1 - (share - 0.15) / 0.6, round(share, 3), f"{share:.0%} of the text is links"
 
 
 def _language(language: str | None, meta: dict[str, Any]) -> Found | None:

@@ -187,7 +187,7 @@ def audit(ctx: Ctx) -> Any:
         until=_day(filters["to"], end=True),
         cursor=request.args.get("cursor"),
     )
-    return _live("audit", page=page, filters=filters)
+    return _live("audit", page=page, filters=filters, said={one.id: service.audit_words(one) for one in page.items})
 
 
 @looking("/monitor/database/")

@@ -4,7 +4,7 @@ Every verb asks for an administrator itself. Every verb that changes something w
 transaction. No list asks the database more often the longer it is.
 """
 
-from webapp.operations.service.audit_log import audit_log
+from webapp.operations.service.audit_log import audit_log, audit_words
 from webapp.operations.service.doctor import Check, worst
 from webapp.operations.service.doctor import doctor as examination
 from webapp.operations.service.everyone import OwnedTask, TaskFile, all_tasks, any_task, bulk_tasks, status_counts
@@ -39,7 +39,7 @@ from webapp.operations.service.workers import WorkerRow, workers
 
 __all__ = [
     "Alert", "Check", "KindMetrics", "LetterRow", "Look", "Metrics", "Overview", "OwnedTask", "QueueRow", "RunningRow",
-    "ScheduleRow", "TableInfo", "TableRows", "TaskFile", "WorkerRow", "agent_performance", "alerts", "all_tasks", "any_task", "audit_log",
+    "ScheduleRow", "TableInfo", "TableRows", "TaskFile", "WorkerRow", "agent_performance", "alerts", "all_tasks", "any_task", "audit_log", "audit_words",
     "bulk_tasks", "edit_schedule", "examination", "last_result", "letter", "letters", "letters_from", "look", "metrics", "open_letters", "overview", "pause_queue",
     "pause_schedule", "purge", "purge_many", "queues", "requeue", "requeue_many", "resume_queue", "resume_schedule",
     "run_schedule", "running", "schedule", "schedules", "server_alerts", "status_counts", "table_rows", "tables",

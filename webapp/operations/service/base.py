@@ -55,5 +55,5 @@ def words(seconds: float) -> str:
     """`40 s`, `12 min`, `3 h`, `2 d`: how long something has been so."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

@@ -98,6 +98,8 @@ def beginnings(ctx: Ctx) -> dict[str, datetime]:
 
 
 def _since(alert: Alert, began: dict[str, datetime]) -> Alert:
+    if alert.key == "dead-letters":  # it says when the last one failed
+        return alert
     return alert if alert.since or alert.key not in began else replace(alert, since=began[alert.key])
 
 
@@ -146,7 +148,7 @@ def _alerts(ctx: Ctx, found: Overview) -> Iterator[Alert]:
             yield from _queue_alerts(queue)
     else:
         waiting = sum(queue.waiting for queue in found.queues)
-        yield Alert("bad", "No worker runs", f"{_many(waiting, 'task')} wait, and nothing is being done. "
+        yield Alert("bad", "No worker runs", f"{_many(waiting, 'task')} wait{'s' if waiting == 1 else ''}, and nothing is being done. "
                     "Start Brainstem again, or its workers: brainstem worker.", "workers", "no-worker", _last_beat(ctx, found), True)  # fmt: skip
     yield from _loss(found)
     yield from _disk(ctx)
@@ -177,11 +179,16 @@ def _loss(found: Overview) -> Iterator[Alert]:
         return
     since = utcnow() - timedelta(seconds=max(worker.beat_age for worker in lost))
     tasks = sum(len(worker.running) for worker in lost)
-    names = ", ".join(sorted({f"{worker.role} on {worker.host}" for worker in lost})[:3])
+    names = sorted({f"{worker.role} on {worker.host}" for worker in lost})
+    who = " and ".join(names) if len(names) < 3 else f"{names[0]}, {names[1]} and others"
     title = f"{_many(len(lost), 'worker')} lost" + (f" with {_many(tasks, 'task')} in hand" if tasks else "")
-    text = "Their leases end within the minute; then other workers start them again. " if tasks else ""
-    yield Alert("warn", title, f"{text}It ended without a word ({names}): see the log of its machine, mostly memory.", "workers",
-                "workers-lost", since, True)  # fmt: skip
+    its = "Its" if len(lost) == 1 else "Their"
+    text = f"{its} {'task is' if tasks == 1 else 'tasks are'} taken over by another worker. " if tasks else ""
+    machine = (
+        ("its machine", "See that machine’s log.") if len(names) == 1 else ("the machine", "See these machines’ logs.")
+    )
+    text += f"{_first_up(who)} stopped without an error; most often {machine[0]} ran out of memory. {machine[1]}"
+    yield Alert("warn", title, text, "workers", "workers-lost", since, True)
 
 
 def _replaced(lost: WorkerRow, among: list[WorkerRow]) -> bool:
@@ -200,18 +207,20 @@ def _disk(ctx: Ctx) -> Iterator[Alert]:
 
 
 def _queue_alerts(queue: QueueRow) -> Iterator[Alert]:
-    waiting = f"{_many(queue.waiting, 'task')} wait{'s' if queue.waiting == 1 else ''}"
+    waiting = (
+        f"{_many(queue.waiting, 'task')} wait{'s' if queue.waiting == 1 else ''}" if queue.waiting else "nothing waits"
+    )
     if queue.paused:
-        yield Alert("info", f"{queue.name} is paused", f"By {queue.paused_by}{_because(queue)}; {waiting} there.", key=f"paused:{queue.name}",
+        yield Alert("info", f"The queue {queue.name} is paused", f"By {queue.paused_by}{_because(queue)}; {waiting} there.", key=f"paused:{queue.name}",
                     since=queue.paused_at)  # fmt: skip
     elif not queue.workers:
         start = (
             f"Start one: brainstem worker {queue.roles[0]}." if queue.roles != ("all",) else "Start Brainstem again."
         )
-        yield Alert("bad", f"No worker for {queue.name}", f"{waiting.capitalize() if queue.waiting else 'Nothing waits there yet'}. {start}", "workers",
+        yield Alert("bad", f"No worker for {queue.name}", f"{_first_up(waiting)}{' there yet' if not queue.waiting else ''}. {start}", "workers",
                     f"no-worker:{queue.name}", told=True)  # fmt: skip
     elif queue.oldest_seconds is not None and queue.oldest_seconds > WAITS_LONG:
-        title = f"{waiting.capitalize()} on {queue.name}, the oldest for {words(queue.oldest_seconds)}"
+        title = f"{_first_up(waiting)} on {queue.name}, the oldest for {words(queue.oldest_seconds)}"
         too_long = queue.oldest_seconds > WAITS_TOO_LONG
         yield Alert(
             "bad" if too_long else "warn", title, _why_waiting(queue), "workers", f"waits:{queue.name}", told=too_long
@@ -258,6 +267,10 @@ def _somebody_leads(ctx: Ctx) -> bool:
     """In a deployment a lease says so; the one process of embedded mode sweeps by itself."""
     until = ctx.db.scalar(select(Lease.until).where(Lease.name == LEASE))
     return until is not None and until > clock(ctx)
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _many(count: int, noun: str) -> str:
