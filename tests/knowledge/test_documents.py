@@ -21,7 +21,8 @@ def test_a_new_document_has_a_version_and_chunks_cut_exactly_out_of_it(shelf: Sh
     assert stored.outcome == "new"
     (row,) = shelf.rows(Document)
     assert (row.id, row.version_id, row.version_count) == (stored.document_id, stored.version_id, 1)
-    assert (row.language, row.author, row.published, row.words) == ("en", "Ada", "2024-05-01", len(STORY.split()))
+    spoken = [part for part in STORY.split() if part.strip("#-|*")]  # the marks of Markdown are no words
+    assert (row.language, row.author, row.published, row.words) == ("en", "Ada", "2024-05-01", len(spoken))
     (version,) = shelf.rows(DocumentVersion)
     assert version.text == STORY
     chunks = shelf.rows(Chunk)
