@@ -33,8 +33,9 @@ body{{margin:0;background:#f8f8fa;font-family:system-ui,sans-serif}}
 .bar a{{display:inline-flex;align-items:center;gap:8px;min-height:32px;color:#1b1c22;font-weight:600;text-decoration:none}}
 .bar a+a{{margin-left:auto;color:#424dbd;font-weight:400}}.bar a:hover{{text-decoration:underline}}
 .swagger-ui .info{{margin:24px 0}}.swagger-ui .scheme-container{{padding:0 0 8px;background:none;box-shadow:none}}
-.swagger-ui .filter .operation-filter-input{{width:100%;box-sizing:border-box}}
-.dark-mode body,.dark-mode .swagger-ui{{background:#121318}}.dark-mode .bar{{border-color:#282a33}}
+.swagger-ui .filter .operation-filter-input{{width:100%;max-width:none;box-sizing:border-box}}
+html.dark-mode body,html.dark-mode .swagger-ui,html.dark-mode .swagger-ui .scheme-container{{background:#121318!important;box-shadow:none}}
+.dark-mode .bar{{border-color:#282a33}}
 .dark-mode .bar a{{color:#e9e9ee}}.dark-mode .bar a+a{{color:#a5aefb}}
 </style></head><body>
 <header class="bar"><a href="/"><img src="/static/favicon.svg" alt="" width="22" height="22">Brainstem</a><a href="/">Back to the app</a></header>
