@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -82,7 +83,7 @@ def test_a_scheduler_that_stopped(room: Room) -> None:
         pytest.skip("the one process leads itself")
     well(room)
     room.sql("UPDATE leases SET until = until - 1000")
-    assert "nobody leads since 16 min" in check(room.rt, "scheduler").text
+    assert re.search(r"nobody leads since 1[56] min", check(room.rt, "scheduler").text)
 
 
 def test_a_schema_of_before_and_one_of_later(make_rt: Callable[..., Runtime], room: Room) -> None:

@@ -55,7 +55,7 @@ html.dark [data-testid="floating-button"] {{background: #3a3d4a; color: #c3cbff}
 html.dark [data-testid="floating-button"] svg path {{fill: #c3cbff}}
 [data-testid="floating-button"]:focus-visible {{outline: 2px solid; outline-offset: 2px}}
 a[href^="https://redocly.com/redoc"] {{display: none !important}}</style>
-</head><body><a class="back" href="/">Back to Brainstem</a><div id="redoc"></div>
+</head><body><a class="back" href="/">Back to the app</a><div id="redoc"></div>
 <script type="module" nonce="{nonce}">import {{ init }} from "/docs/assets/redoc.js";
 init("/openapi.json", {{disableSearch: false, hideLoading: false,
 theme: {{typography: {{fontFamily: "system-ui, sans-serif", headings: {{fontFamily: "system-ui, sans-serif"}}}}}}}},
