@@ -278,8 +278,8 @@ class Scene:
         names = ("Notes on the outer buoy", "Letters of the pilots", "Survey of the north bank", "Dredging since 1930",
                  "Accounts of the lighthouse", "Names of the boats", "Weather of the month")  # fmt: skip
         for n in range(36):
-            self.put(f"old-{n}", "completed", f"{names[n % 7]}, part {n // 7 + 1}", 172_800 + 41_000 * n, progress=100,
-                     message=f"{1 + n % 4} sources, {180 + 37 * n % 300} words")  # fmt: skip
+            self.put(f"old-{n}", "completed", f"{names[n % 7]}, part {n // 7 + 1}", 172_800 + 41_000 * (35 - n), progress=100,
+                     message=f"{2 + n % 4} sources, {180 + 37 * n % 300} words")  # fmt: skip
 
     def _wait_done(self, task_id: str, patience: float = 300) -> None:
         """patience: seconds, far more than it takes on a machine that does nothing else."""

@@ -116,7 +116,7 @@ def _crawls(scene: Any, shelf: str) -> dict[str, str]:
     """One that is under way and one that is over, with the fate of each address."""
     crawling = scene.put("crawling", "running", "Read harbour.example", 48, kind="crawl.site", progress=58, quiet=-1e5,
                          params={"urls": ["https://harbour.example/"], "collection_id": shelf},
-                         message="25 pages read, 3 fetched, 31 waiting, 2 failed", said=("25 pages read",))  # fmt: skip
+                         message="25 pages read, 31 waiting, 5 failed", said=("25 pages read",))  # fmt: skip
     crawled = scene.put("crawled", "completed", "Read pilots.example", 5400, kind="crawl.site", progress=100,
                         params={"urls": ["https://pilots.example/"], "collection_id": shelf}, message="Done")  # fmt: skip
     _crawl(scene, shelf, crawling, "harbour.example", 45, 31)

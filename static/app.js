@@ -772,7 +772,17 @@
       const over = one.getBoundingClientRect().right - row.getBoundingClientRect().right;
       if (over > 1) row.scrollLeft += over + 40;
     }
+    $$(ROWS).forEach(showCut);
   }
+
+  /* A row that goes on at one of its ends fades there. */
+  const ROWS = ".tabs, .segments-scroll .segments-row";
+  function showCut(row) {
+    const after = row.scrollWidth - row.clientWidth - row.scrollLeft;
+    row.dataset.cut = [row.scrollLeft > 1 && "start", after > 1 && "end"].filter(Boolean).join(" ");
+  }
+  document.addEventListener("scroll", (event) => event.target.matches?.(ROWS) && showCut(event.target), { capture: true, passive: true });
+  addEventListener("resize", () => $$(ROWS).forEach(showCut));
 
   on("DOMContentLoaded", () => {
     showTheme();

@@ -263,7 +263,7 @@ OPTIONS: tuple[Option, ...] = (
     _opt("demo", _bool, True, "Load Brainstem's own documentation as a first collection everybody may read."),
     _opt("mcp_url", str, "", "Which Brainstem `brainstem mcp` asks. Empty: the one of this machine, on PORT.",
          check=_http_url),
-    _opt("mcp_key", str, "", "API key that `brainstem mcp` shows to it.", secret=True),
+    _opt("mcp_key", str, "", "API key that `brainstem mcp` sends to it.", secret=True),
     _opt("plugins", _csv, (), "Extra task kinds as name=module:object, besides those of installed packages.",
          check=_plugin_paths),
 )

@@ -147,7 +147,7 @@ def test_the_page_shows_marked_results_and_why(shelf: Any) -> None:
     html = page(shelf, "?q=oil+embargo")
     assert "<mark>oil</mark>" in html
     assert "Oil crisis" in html
-    assert "BM25" in html
+    assert "how often the words you typed stand here" in html
     assert "example.org" in html
     part = page(shelf, "?q=oil+embargo", **{"HX-Request": "true"})
     assert part.lstrip().startswith('<section id="found"')

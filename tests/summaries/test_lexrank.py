@@ -155,7 +155,7 @@ def prose(sentences: int) -> str:
 def test_five_thousand_sentences_in_seconds() -> None:
     started = time.process_time()
     summary = summarise([Source("a", prose(5000))], max_words=500)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 10
     assert summary.sentence_count == 5000
     assert not summary.notes
 

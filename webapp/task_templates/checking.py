@@ -24,7 +24,7 @@ _CHARACTERS = 2_000  # of a text that count as one more step of a pattern
 
 ANNOTATIONS = frozenset((
     "$schema", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
-    "format", "discriminator", "widget", "placeholder", "contentMediaType", "contentEncoding",
+    "format", "discriminator", "widget", "advanced", "placeholder", "contentMediaType", "contentEncoding",
 ))  # fmt: skip
 RULES = frozenset((
     "type", "enum", "const", "properties", "required", "additionalProperties", "minProperties", "maxProperties",
