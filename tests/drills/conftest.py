@@ -18,6 +18,7 @@ from tests.drills.deployment import COMPOSE, Deployment
 from tests.drills.harness import QUICK, SEED, Cluster, Embedded, Pace, Stack, clone_database
 
 SHARE = os.environ.get("DRILL_SHARE", "")
+TURN = os.environ.get("DRILL_TURN", "")
 MODES = ["embedded", pytest.param("distributed", marks=pytest.mark.services)]
 
 
@@ -32,13 +33,23 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """DRILL_SHARE=3/8: every eighth drill only, from the third on. CI takes another share at each commit."""
-    if not SHARE:
-        return
-    number, _, of = SHARE.partition("/")
-    mine = [item for item in items if crc32(item.nodeid.encode()) % int(of) == int(number) % int(of)]
+    """DRILL_SHARE=3/8: every eighth drill only, from the third on. DRILL_TURN=0 or 1: a drill that goes both ways goes one,
+    embedded or distributed, at the other number the other. CI takes other numbers at each commit."""
+    mine = list(items)
+    if SHARE:
+        number, _, of = SHARE.partition("/")
+        mine = [item for item in mine if crc32(item.nodeid.encode()) % int(of) == int(number) % int(of)]
+    if TURN:
+        mine = [item for item in mine if _has_its_turn(item.nodeid)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(mine)])
     items[:] = mine
+
+
+def _has_its_turn(nodeid: str) -> bool:
+    drill, mode = next(
+        ((nodeid.removesuffix(one), one) for one in ("[embedded]", "[distributed]") if nodeid.endswith(one)), ("", "")
+    )
+    return not mode or (crc32(drill.encode()) + int(TURN)) % 2 == (mode == "[distributed]")
 
 
 class Stacks:
