@@ -72,8 +72,9 @@
     const s = Math.max(0, seconds);
     if (s < 10) return `${s.toFixed(1)} s`;
     if (s < 60) return `${Math.floor(s)} s`;
-    if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
-    return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+    const m = Math.floor(s / 60);
+    const whole = (number, unit, rest, part) => `${number} ${unit}` + (rest ? ` ${rest} ${part}` : "");
+    return m < 60 ? whole(m, "min", Math.floor(s % 60), "s") : whole(Math.floor(m / 60), "h", m % 60, "min");
   }
   const day = (at) => new Date(at).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
   function relative(at, now) {

@@ -42,4 +42,5 @@ def duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+    whole, part = (f"{minutes // 60} h", f"{minutes % 60} min") if minutes >= 60 else (f"{minutes} min", f"{rest} s")
+    return whole if part.startswith("0 ") else f"{whole} {part}"
