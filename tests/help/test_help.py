@@ -49,7 +49,7 @@ def test_links_lead_to_other_pages_of_help_and_out_of_nothing(site: Site) -> Non
 def test_each_page_has_its_help(site: Site) -> None:
     """Of the URL map: a new area without a place is told to get one, and each place is a section that is there."""
     areas = {route.endpoint.partition(".")[0] for route in ROUTES if route.page and route.method == "GET"}
-    assert areas - {"ui_pages"} <= {name.partition(".")[0] for name in service.PLACES}
+    assert areas - {"ui_pages", "probe_pages"} <= {name.partition(".")[0] for name in service.PLACES}
     endpoints = {route.endpoint for route in ROUTES}
     for where, place in service.PLACES.items():
         assert "." not in where or where in endpoints, where
