@@ -800,4 +800,5 @@
     setInterval(tick, 1000);
   });
   on("htmx:afterSettle", countSelected);
+  on("htmx:afterSettle", () => $$(ROWS).forEach(showCut)); // what was swapped in does not know it
 })();

@@ -12,7 +12,8 @@ from webapp.core.audit import AuditEntry
 from webapp.core.context import Ctx
 from webapp.core.paging import Page, keyset
 from webapp.core.quotas import BY_NAME, amount
-from webapp.operations.service.base import admin, is_id, words
+from webapp.operations.service.base import admin, is_id
+from webapp.operations.service.schedules import every
 from webapp.tasks.schedules import in_words
 
 LABELS = {"by_link": "by link", "cron": "when", "interval": "when"}
@@ -104,7 +105,7 @@ def _fact(label: str, value: Any) -> AuditFact:
 
 def _mapping(value: dict[str, Any]) -> str:
     if set(value) <= {"cron", "interval"}:
-        return in_words(value["cron"]) if value.get("cron") else f"every {words(value.get('interval') or 0)}"
+        return in_words(value["cron"]) if value.get("cron") else every(value.get("interval") or 0)
     return ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in value.items() if one is not None)
 
 

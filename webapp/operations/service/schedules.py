@@ -57,7 +57,7 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
         kind=schedule.kind,
         cron=schedule.cron,
         interval=schedule.interval,
-        when=_every(schedule.interval) if schedule.interval else in_words(schedule.cron or "once"),
+        when=every(schedule.interval) if schedule.interval else in_words(schedule.cron or "once"),
         enabled=schedule.enabled,
         next_at=moment(schedule.next_at) if schedule.enabled else None,
         last_at=moment(schedule.last_at),
@@ -68,7 +68,7 @@ def _row(schedule: Schedule, last: Any, now: float) -> ScheduleRow:
     )
 
 
-def _every(seconds: float) -> str:
+def every(seconds: float) -> str:
     """`every minute`, `every 5 minutes`, `every 90 seconds`."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds % size == 0:
