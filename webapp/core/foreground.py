@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 
 LONGEST = 2.0  # seconds that one question may hold the background
+FREE = 0.5  # so much of the time that it was held the background works on before it is held again
 LOOK_EVERY = 0.02  # seconds
 
 
 class Foreground:
     """`hold()` when a person begins to wait, `release()` when they see something, `wait()` in the background's loops.
 
-    After a hold the background is free for as long as it was held, however often somebody asks: who asks meanwhile
+    After a hold the background is free for half as long as it was held, however often somebody asks: who asks meanwhile
     has it held from the end of that.
     """
 
@@ -28,13 +29,13 @@ class Foreground:
         now = self._clock()
         if now >= self._held_until:
             self._since = max(now, self._free_until)
-            self._held_until, self._free_until = self._since + LONGEST, self._since + 2 * LONGEST
+            self._held_until, self._free_until = self._since + LONGEST, self._since + (1 + FREE) * LONGEST
 
     def release(self) -> None:
         now = self._clock()
         if now < self._held_until:
             ended = max(now, self._since)  # before it began, when the answer came that soon
-            self._held_until, self._free_until = ended, ended + (ended - self._since)
+            self._held_until, self._free_until = ended, ended + FREE * (ended - self._since)
 
     def is_held(self) -> bool:
         return self._since <= self._clock() < self._held_until

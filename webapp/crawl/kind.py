@@ -83,7 +83,7 @@ def _crawl(task: TaskRun, params: CrawlParams, crawl_id: str, named: set[str]) -
     frontier = Frontier(task, crawl_id)
     fetcher = Fetcher(
         outbound_policy(task.rt.settings), spool, frontier.seen, validators=validators, stopped=task.stopped,
-        asked_for=named,
+        asked_for=named, step_aside=lambda: task.rt.foreground.wait(task.stopped),
     )  # fmt: skip
     document_of = {key: row.document_id for key, row in known.items()}
     reader = Reader(task.rt, params.collection_id, params.source_id, spool, document_of, task.stopped)

@@ -113,6 +113,7 @@ class Reader:
             body, content_type=head.get("content_type"), charset=head.get("charset"), url=item.url,
             filename=None, cancelled=self.stopped, timeout=60.0, pool=self.children,
         )  # fmt: skip
+        self.rt.foreground.wait(self.stopped)  # somebody may have asked while the child read
         sign = minhash.signature(found.text)
         twin = self._twin(item, sign)
         if twin is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
@@ -50,11 +51,16 @@ def owns(user: Actor) -> ColumnElement[bool]:
 
 def may_read(user: Actor) -> ColumnElement[bool]:
     """A condition on Collection: own, shared with the caller, or everybody's."""
+    return _may_read(user.id, user.is_admin)
+
+
+@lru_cache(maxsize=1000)  # building it takes a search longer than asking it does
+def _may_read(user_id: str | None, is_admin: bool) -> ColumnElement[bool]:
     there = Collection.removed_at.is_(None)
-    if user.id is None:
-        return and_(there, true() if user.is_admin else Collection.everyone)
-    shared = select(CollectionShare.collection_id).where(CollectionShare.user_id == user.id)
-    return and_(there, or_(Collection.owner_id == user.id, Collection.everyone, Collection.id.in_(shared)))
+    if user_id is None:
+        return and_(there, true() if is_admin else Collection.everyone)
+    shared = select(CollectionShare.collection_id).where(CollectionShare.user_id == user_id)
+    return and_(there, or_(Collection.owner_id == user_id, Collection.everyone, Collection.id.in_(shared)))
 
 
 def readable(ctx: Ctx, wanted: Iterable[str] | None = None) -> list[str]:

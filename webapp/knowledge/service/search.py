@@ -370,7 +370,7 @@ def _ms(since: float) -> float:
 # -- what was searched ------------------------------------------------------------------------------------------------
 
 
-NOTE = insert(SearchEvent)
+NOTE = insert(SearchEvent.__table__)
 
 
 def _record(
@@ -389,7 +389,7 @@ def _record(
                     if name not in ("id", "owner_id", "via"):
                         setattr(typed, name, value)
                 return typed.id
-            db.execute(NOTE, event)
+            db.connection().execute(NOTE, event)
     except Exception:
         log.warning("a search was not recorded", exc_info=True)
         return None
