@@ -370,7 +370,7 @@ def _ms(since: float) -> float:
 # -- what was searched ------------------------------------------------------------------------------------------------
 
 
-NOTE = insert(SearchEvent.__table__)
+NOTE = insert(SearchEvent)
 
 
 def _record(
