@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import text
 
@@ -192,6 +194,34 @@ def test_postgres_counts_words_as_they_stand_and_asks_its_notes_for_common_ones(
         noted = {row[0]: row[1] for row in db.execute(keywords.NOTED, {"lexemes": ["oil", "zeppelin"]})}
         assert noted == {"oil": pytest.approx(1.0)}
         assert {one for one, _ in keywords.search(db, asked, None, 10)} == {one for one, _ in before[:10]}
+        monkeypatch.setattr(keywords, "SMALL_TABLE", 10)
+        monkeypatch.setattr(keywords, "SURE", 10)
+        assert {one for one, _ in keywords.search(db, asked, None, 10)} == {one for one, _ in before[:10]}
+
+
+def test_postgres_counts_what_its_notes_say_too_little_of(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words that are rare, and any word in a small part of the table; the rest is as the notes say."""
+    if shelf.rt.engine.dialect.name != "postgresql":
+        pytest.skip("Postgres only")
+    monkeypatch.setattr(keywords, "SURE", 5_000)
+    for number in range(40):
+        shelf.put(f"n{number}", f"Oil is dear, number {number}." + " A zeppelin." * (number < 3))
+    some = "AND collection_id = ANY(:collections)"
+    with shelf.rt.unit() as db:
+        db.execute(text("ANALYZE chunk_fts"))
+        (here,) = db.scalars(text("SELECT DISTINCT collection_id FROM chunk_fts"))
+        two = list(db.scalars(text("SELECT chunk_id FROM chunk_fts ORDER BY chunk_id LIMIT 2")))
+
+        def held(where: str = "", **values: list[Any]) -> dict[str, int]:
+            # a table of 20,000, as far as is said: what is noted is told by its size from what is counted
+            return keywords._postgres_rarest(db, ["oil", "zeppelin"], 20_000.0, where, values)[0]
+
+        assert held() == {"oil": 20_000, "zeppelin": 3}
+        assert held(some, collections=[here]) == {"oil": 20_000, "zeppelin": 3}
+        assert held(some, collections=["another"]) == {"oil": 0, "zeppelin": 0}
+        assert held("AND chunk_id = ANY(:only)", only=two) == {"oil": 2, "zeppelin": 2}
+        monkeypatch.setattr(keywords, "SMALL_TABLE", 30_000)
+        assert held() == {"oil": 40, "zeppelin": 3}
 
 
 def test_terms_keep_order_and_number() -> None:

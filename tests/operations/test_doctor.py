@@ -50,13 +50,24 @@ def well(room: Room) -> None:
         room.sql("INSERT INTO leases (name, holder, until) VALUES ('scheduler', 'abc', extract(epoch from now()) + 60)")
 
 
-def test_all_well(room: Room) -> None:
+def test_all_well(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_autovacuum", lambda _connection: "on")  # the server of the tests may do without
     well(room)
     found = doctor.examine(room.rt)
     assert {one.name for one in found} == NAMES
     lines = {(one.name, one.text) for one in found if one.level != "ok"}
     assert {name for name, _ in lines} <= {"vectors", "disk"}, lines  # a deployment without Chroma; this machine's disk
     assert all(one.mend for one in found if one.level != "ok")
+
+
+def test_a_postgres_that_never_counts_its_rows(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not room.rt.roles:
+        pytest.skip("Postgres only")
+    with room.rt.engine.connect() as connection:
+        assert doctor._autovacuum(connection) in ("on", "off")
+    monkeypatch.setattr(doctor, "_autovacuum", lambda _connection: "off")
+    worst = check(room.rt, "database")
+    assert (worst.level, "autovacuum is off" in worst.text, "postgresql.conf" in worst.mend) == ("warn", True, True)
 
 
 def test_nobody_works(room: Room) -> None:

@@ -185,6 +185,7 @@ def _or(words: Iterable[str]) -> str:
 # As ENOUGH. Of 200 SQuAD questions in 102,000 passages .800 find theirs among the first ten, .780 with 1,000, and .795 when
 # all that hold any of the words are looked at, which takes twice as long.
 ENOUGH_HERE = 3000
+SURE = 500  # passages: the notes come from 30,000 rows
 
 LEXEMES = text("SELECT lexeme, cardinality(positions) FROM unnest(to_tsvector('english', :said))")
 HELD = """SELECT asked.query, (SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE terms @@ CAST(asked.query AS tsquery)
@@ -203,6 +204,11 @@ WITH best AS MATERIALIZED (
     ORDER BY rarity DESC, chunk_id LIMIT :candidates)
 SELECT chunk_id, words, {counts} FROM best
 """
+# How much of the table the collections are, by the same notes; what they do not name is a small part of it.
+SHARE = text("""SELECT coalesce(sum(share), 0) FROM (
+    SELECT unnest(most_common_vals::text::text[]) AS id, unnest(most_common_freqs) AS share FROM pg_stats
+    WHERE schemaname = current_schema() AND tablename = 'chunk_fts' AND attname = 'collection_id') AS noted
+WHERE id = ANY(:collections)""")
 SIZE = text("SELECT greatest(reltuples, pg_stat_get_live_tuples(oid)) FROM pg_class WHERE oid = 'chunk_fts'::regclass")
 COUNT = text("SELECT count(*) FROM chunk_fts")
 
@@ -244,17 +250,18 @@ def _postgres_rarest(
     statement = text(HELD.format(where=where))
 
     def count(some: list[str], most: int) -> dict[str, int]:
+        if not some:
+            return {}
         of = {_quoted(one): one for one in some}
         rows = db.execute(statement, {"queries": list(of), "most": most, **values})
         return {of[row[0]]: int(row[1]) for row in rows}
 
-    def count_common(some: list[str]) -> dict[str, int]:
-        noted = {row[0]: round(float(row[1]) * total) for row in db.execute(NOTED, {"lexemes": some})} if some else {}
-        missing = [one for one in some if one not in noted]
-        return noted | (count(missing, COUNTED) if missing else {})
-
-    held = count(lexemes, COMMON + 1)
-    held |= count_common([one for one in lexemes if held[one] > COMMON])
+    # Counting a word visits each passage that holds it: ANALYZE's note is taken where it speaks of enough of them.
+    share = _noted_share(db, values) if total > SMALL_TABLE else 0.0
+    noted = db.execute(NOTED, {"lexemes": lexemes}) if share else ()
+    held = {row[0]: round(float(row[1]) * total) for row in noted if float(row[1]) * total * share > SURE}
+    held |= count([one for one in lexemes if one not in held], COMMON + 1)
+    held |= count([one for one in lexemes if held[one] == COMMON + 1], COUNTED)
     needed: set[str] = set()
     passages = 0
     for one in sorted(held, key=lambda one: (held[one], -len(one))):
@@ -263,6 +270,13 @@ def _postgres_rarest(
         needed.add(one)
         passages += held[one]
     return held, needed
+
+
+def _noted_share(db: Session, values: dict[str, Any]) -> float:
+    """How much of all passages is looked through, 0..1; 0 for a few named ones."""
+    if "only" in values:
+        return 0.0
+    return float(db.scalar(SHARE, values) or 0) if "collections" in values else 1.0
 
 
 def _postgres_counts(

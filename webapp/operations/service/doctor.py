@@ -146,7 +146,14 @@ def _postgres(connection: Any, url: Any) -> list[Check]:
     if taken > most * CROWDED:
         found.append(Check("database", WARN, f"{taken} of {most} connections are taken",
                            "Raise max_connections, or lower BRAINSTEM_POOL_SIZE (docs/operations.md adds them up)."))  # fmt: skip
+    if _autovacuum(connection) == "off":
+        found.append(Check("database", WARN, "autovacuum is off: nothing counts what the tables hold, and searching gets slow",
+                           "Turn it on in postgresql.conf, or run `ANALYZE` each night."))  # fmt: skip
     return found
+
+
+def _autovacuum(connection: Any) -> str:
+    return str(connection.exec_driver_sql("SHOW autovacuum").scalar())
 
 
 def _schema(rt: Runtime) -> Check:
