@@ -68,9 +68,9 @@ def test_the_outline_goes_before_the_size() -> None:
     writer = PdfWriter()
     page(writer, ("VERY LARGE ORNAMENT", 40, 50, 740), ("1. On water", 10, 50, 700), *prose(8))
     page(writer, ("1.1 What boiling is", 10, 50, 700), *prose(8))
-    top = writer.add_outline_item("On water", 0)
-    writer.add_outline_item("What boiling is", 1, parent=top)
-    writer.add_outline_item("Not on its page", 1, parent=top)
+    top = writer.add_outline_item(title="On water", page_number=0)
+    writer.add_outline_item(title="What boiling is", page_number=1, parent=top)
+    writer.add_outline_item(title="Not on its page", page_number=1, parent=top)
     found = [line for line in text_of(writer).split("\n") if line.startswith("#")]
     assert found == ["# 1. On water", "## 1.1 What boiling is"]
 
