@@ -41,6 +41,7 @@ from webapp.knowledge.schemas import (
     IdsIn,
     KbDocumentIn,
     KbQuery,
+    KbReadingOut,
     RemovedOut,
     ShareIn,
     ShareOut,
@@ -342,7 +343,10 @@ def kb_list(ctx: Ctx, query: KbQuery) -> Any:
             "results": [views.kb_document(row) for row in rows]}  # fmt: skip
 
 
-@base.post("/documents/", auth=WRITE, body=KbDocumentIn, status=201, write=False, bulk=True, errors=(403, 404, 413))
+@base.post(
+    "/documents/", auth=WRITE, body=KbDocumentIn, status=201, also={202: KbReadingOut}, write=False, bulk=True,
+    errors=(403, 404, 413),
+)  # fmt: skip
 def kb_add(ctx: Ctx, body: KbDocumentIn) -> Any:
     """Add a text at once, or the address of a page to be read by a task; embedded without another request."""
     with ctx.rt.unit() as db:

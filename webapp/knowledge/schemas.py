@@ -318,6 +318,15 @@ class KbDocumentIn(ApiModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
+class KbReadingOut(ApiModel):
+    """A page that a task reads now."""
+
+    status: Literal["processing"]
+    source_id: str
+    task_id: str | None
+    collection_id: str
+
+
 class KbQuery(ApiModel):
     page: int = Field(1, ge=1, le=100_000)
     page_size: int = Field(20, ge=1, le=100)

@@ -73,7 +73,7 @@ def _page_url(page: int) -> str:
     return f"{request.base_url}?{urlencode(args)}"
 
 
-@eceee.post("/ai-tasks/", auth=WRITE, body=AiTaskIn, returns=AiTaskOut, status=201, idempotent=True)
+@eceee.post("/ai-tasks/", auth=WRITE, body=AiTaskIn, returns=AiTaskOut, status=201, idempotent=True, errors=(404,))
 def create_task(ctx: Ctx, body: AiTaskIn) -> Any:
     """Store and queue a task; it answers at once and works in the background."""
     with dialects.within_config():
