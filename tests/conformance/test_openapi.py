@@ -75,7 +75,7 @@ def test_every_route_is_described(document: dict[str, Any], route: Any) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/api/knowledge-base/documents/", "202"), ("/api/v1/utils/ai-tasks/", "404")],
+    [("/api/knowledge-base/documents/", "202"), ("/api/v1/utils/ai-tasks/", "404"), ("/api/v1/tasks/schedules", "404")],
 )
 def test_answers_that_only_some_bodies_get_are_described(document: dict[str, Any], path: str, status: str) -> None:
     """A page to be read; a configuration that names a collection which is not there."""

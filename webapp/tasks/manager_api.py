@@ -75,7 +75,7 @@ def list_schedules(ctx: Ctx) -> Any:
     return [_schedule(one) for one in schedules.list_(ctx)]
 
 
-@manager.post("/schedules", auth=WRITE, body=ScheduleTaskIn, returns=ScheduleTaskOut, status=201, errors=(409,))
+@manager.post("/schedules", auth=WRITE, body=ScheduleTaskIn, returns=ScheduleTaskOut, status=201, errors=(404, 409))
 def add_schedule(ctx: Ctx, body: ScheduleTaskIn) -> Any:
     """Start a task once `at` a time, or again and again by a `cron` line (UTC). Its configuration is checked now."""
     made = schedules.add(ctx, body.task_type, body.task_config, _when(body), title=body.title, priority=body.priority,
