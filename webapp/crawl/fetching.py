@@ -83,7 +83,7 @@ class Fetcher:
         step_aside: Callable[[], None] = lambda: None,
     ) -> None:
         """asked_for: addresses the user named; robots meta tags are for what a robot found by itself.
-        step_aside: called before each stretch of work that holds the interpreter's lock."""
+        step_aside: called when a page has come, before it is looked through."""
         self.policy = remembering(policy)
         self.spool, self.seen, self.validators, self.asked_for = spool, seen, validators, asked_for
         self.stopped, self.page_bytes, self.step_aside = stopped, page_bytes, step_aside
@@ -138,8 +138,8 @@ class Fetcher:
         except AppError as error:
             item.ms = round((time.monotonic() - started) * 1000)
             return self._failed(item, host, error)
-        self.step_aside()
         item.ms, item.status, item.bytes, item.fetched_at = page.elapsed_ms, page.status, len(page.body), utcnow()
+        self.step_aside()
         if page.status == 304 and known is not None:
             return Answer(item, host, "unchanged", "not_modified", "The server says it has not changed.")
         if page.status in REDIRECTS and page.headers.get("location"):

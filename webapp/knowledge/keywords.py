@@ -185,7 +185,7 @@ def _or(words: Iterable[str]) -> str:
 # As ENOUGH. Of 200 SQuAD questions in 102,000 passages .800 find theirs among the first ten, .780 with 1,000, and .795 when
 # all that hold any of the words are looked at, which takes twice as long.
 ENOUGH_HERE = 3000
-SURE = 500  # passages: the notes come from 30,000 rows
+SURE = 500  # passages from which on a note is taken: it comes from a sample of 30,000
 
 LEXEMES = text("SELECT lexeme, cardinality(positions) FROM unnest(to_tsvector('english', :said))")
 HELD = """SELECT asked.query, (SELECT count(*) FROM (SELECT 1 FROM chunk_fts WHERE terms @@ CAST(asked.query AS tsquery)
@@ -260,8 +260,8 @@ def _postgres_rarest(
     share = _noted_share(db, values) if total > SMALL_TABLE else 0.0
     noted = db.execute(NOTED, {"lexemes": lexemes}) if share else ()
     held = {row[0]: round(float(row[1]) * total) for row in noted if float(row[1]) * total * share > SURE}
-    held |= count([one for one in lexemes if one not in held], COMMON + 1)
-    held |= count([one for one in lexemes if held[one] == COMMON + 1], COUNTED)
+    counted = count([one for one in lexemes if one not in held], COMMON + 1)
+    held |= counted | count([one for one, many in counted.items() if many > COMMON], COUNTED)
     needed: set[str] = set()
     passages = 0
     for one in sorted(held, key=lambda one: (held[one], -len(one))):

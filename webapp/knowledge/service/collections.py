@@ -54,7 +54,7 @@ def may_read(user: Actor) -> ColumnElement[bool]:
     return _may_read(user.id, user.is_admin)
 
 
-@lru_cache(maxsize=1000)  # building it takes a search longer than asking it does
+@lru_cache(maxsize=1000)  # to build it takes about as long as to ask it
 def _may_read(user_id: str | None, is_admin: bool) -> ColumnElement[bool]:
     there = Collection.removed_at.is_(None)
     if user_id is None:
